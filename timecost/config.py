@@ -1,0 +1,78 @@
+"""What `TimeCostTrainer` is told, on top of TRL's `GRPOConfig`."""
+
+import warnings
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig
+
+from timecost.errors import UserError
+from timecost.objectives import REGISTRY
+
+
+@dataclass
+class TimeCostConfig(GRPOConfig):
+    """`GRPOConfig` with an objective that sees time.
+
+    Two of TRL's defaults change. `scale_rewards="none"`: dividing by the group's standard deviation rescales a prompt
+    that is always solved by its lengths alone, and the price loses its unit. `loss_type="dr_grpo"`: normalising each
+    sequence by its own length is a length bias of its own. Raises UserError where a setting would take the price's
+    meaning away.
+    """
+
+    objective: str = field(
+        default="levin", metadata={"help": f"What replaces the reward: {', '.join(REGISTRY)} (timecost.objectives)."}
+    )
+    time_elasticity: float = field(
+        default=0.05,
+        metadata={
+            "help": "Objective levin: relative accuracy that a relative saving of time is worth; no unit. A saving from "
+            "T to rT pays for itself while accuracy falls by less than the factor r**time_elasticity."
+        },
+    )
+    objective_kwargs: dict = field(
+        default_factory=dict, metadata={"help": "Further arguments of the objective, such as {'price': 0.001}."}
+    )
+    think_end: str = field(
+        default="</think>", metadata={"help": "Token that ends the thinking; one token of the tokenizer."}
+    )
+    prompt_cost: float = field(
+        default=1.0, metadata={"help": "Fixed cost of reading the prompt, in tokens; about one decoding step."}
+    )
+    exploration_fraction: float | None = field(
+        default=None,
+        metadata={
+            "help": "Fraction of training over which the KL coefficient `beta` and the entropy bonus `entropy_coef` "
+            "fade linearly to 0, so that styles of thinking survive until the model has learned where each pays. "
+            "None: both stay constant."
+        },
+    )
+    scale_rewards: str = field(default="none", metadata={"help": "See GRPOConfig; anything but 'none' warns."})
+    loss_type: str = field(default="dr_grpo", metadata={"help": "See GRPOConfig; 'grpo' and 'sapo' are refused."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Off, so that a NaN loss is seen."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.objective not in REGISTRY:
+            raise UserError(f"unknown objective {self.objective!r}: one of {', '.join(REGISTRY)}")
+        if isinstance(self.objective_kwargs, str):
+            raise UserError("objective_kwargs must be a mapping, such as {price: 0.001}")
+        if self.prompt_cost <= 0:
+            raise UserError(f"prompt_cost={self.prompt_cost} must be positive: the log of a cost is taken")
+        if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:
+            raise UserError(f"exploration_fraction={self.exploration_fraction} must lie in (0, 1]")
+        if self.loss_type in ("grpo", "sapo"):
+            raise UserError(
+                f"loss_type={self.loss_type!r} divides each completion by its own length, a length bias that hides the "
+                "price: use dr_grpo, dapo or bnpo"
+            )
+        if self.multi_objective_aggregation != "sum_then_normalize":
+            raise UserError(
+                f"multi_objective_aggregation={self.multi_objective_aggregation!r} divides by the group's standard "
+                "deviation, under which the price has no meaning: use sum_then_normalize"
+            )
+        if self.scale_rewards not in ("none", False):
+            warnings.warn(
+                f"scale_rewards={self.scale_rewards!r} rescales the price by the spread of the group: a price then has "
+                "no unit; 'none' keeps it",
+                stacklevel=2,
+            )

@@ -1,0 +1,236 @@
+"""The embedded task: one-digit arithmetic, evaluated strictly from left to right.
+
+    prompt    7-3*2+1=<think>
+    steps     7-3=4;4*2=8;8+1=9;</think>9       one operation a step, written out
+    pairs     -3*2=8;+1=9;</think>9             two operations a step, the running value in mind
+    jumps     8;9;</think>9                     the same two operations, only their result
+    direct    </think>9                         no thought
+    checked   -3*2=8;+1=9;?8;9;</think>9        a second pass in another style; a third decides when they disagree
+
+Every value on the way is a digit, so a model of a million parameters can master the task in minutes on a CPU, and
+the difficulty is the number of operands, 2 to 10. What a style costs and how often it is right differ by difficulty:
+that is the saving that training has to find. Nothing here imports torch.
+"""
+
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+from functools import cache
+
+DIFFICULTIES = range(2, 11)
+STYLES = ("direct", "jumps", "pairs", "steps", "checked")
+THINK_END = "</think>"
+MAX_COMPLETION_LENGTH = 128  # tokens; the longest trace, three passes over ten operands, has 110
+OPERATIONS_PER_STEP = {"jumps": 2, "pairs": 2, "steps": 1}
+APPLY = {"+": lambda value, operand: value + operand, "-": lambda value, operand: value - operand,
+         "*": lambda value, operand: value * operand}  # fmt: skip
+FIRST_STEP = {"jumps": r"\d;", "pairs": r"[-+*]\d([-+*]\d)?=\d;", "steps": r"\d[-+*]\d=\d;"}
+SPLITS = {"train": range(0, 60), "validation": range(60, 80), "test": range(80, 100)}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An expression: the first operand and what follows it, `(operator, operand)` from left to right."""
+
+    first: int
+    rest: tuple[tuple[str, int], ...]
+
+    @property
+    def expression(self) -> str:
+        return str(self.first) + "".join(f"{operator}{operand}" for operator, operand in self.rest)
+
+    @property
+    def prompt(self) -> str:
+        return f"{self.expression}=<think>"
+
+    @property
+    def values(self) -> list[int]:
+        """The running value after 0, 1, 2 ... operations; the last one is the answer."""
+        values = [self.first]
+        for operator, operand in self.rest:
+            values.append(APPLY[operator](values[-1], operand))
+        return values
+
+    @property
+    def answer(self) -> str:
+        return str(self.values[-1])
+
+    @property
+    def difficulty(self) -> int:
+        """Number of operands."""
+        return 1 + len(self.rest)
+
+
+def _bucket(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % 100
+
+
+@cache
+def _continuations(value: int) -> dict[str, list[int]]:
+    """What may follow a running value: operator -> operands that change it and keep it a digit."""
+    continuations = {
+        "+": [b for b in range(1, 10) if value + b <= 9],
+        "-": [b for b in range(1, 10) if value - b >= 0],
+        "*": [b for b in range(2, 10) if 0 < value * b <= 9],
+    }
+    return {operator: operands for operator, operands in continuations.items() if operands}
+
+
+def is_held_out(problem: Problem) -> bool:
+    """Whether two neighbouring operations of the problem, such as `-3*2`, are one of the 4 % never trained on."""
+    operations = [f"{operator}{operand}" for operator, operand in problem.rest]
+    return any(_bucket("pair " + a + b) < 4 for a, b in zip(operations, operations[1:], strict=False))
+
+
+def split_of(problem: Problem) -> str:
+    """`train`, `validation` or `test` by a hash of the expression; `held_out` when it holds an untrained combination."""
+    if is_held_out(problem):
+        return "held_out"
+    bucket = _bucket(problem.expression)
+    return next(split for split, buckets in SPLITS.items() if bucket in buckets)
+
+
+def sample_problem(rng: random.Random, difficulty: int) -> Problem:
+    first = value = rng.randrange(10)
+    rest = []
+    for _ in range(difficulty - 1):
+        continuations = _continuations(value)
+        operator = rng.choice(list(continuations))
+        operand = rng.choice(continuations[operator])
+        value = APPLY[operator](value, operand)
+        rest.append((operator, operand))
+    return Problem(first, tuple(rest))
+
+
+def problems(split: str, num_problems: int, seed: int = 0, *, distinct: bool = True) -> list[Problem]:
+    """`num_problems` of a split, in equal parts over the difficulties, in random order, a function of the seed alone.
+
+    With `distinct`, no problem comes twice; a difficulty that has run out (there are 104 expressions of two operands)
+    leaves its share to the others. Raises ValueError for an unknown split.
+    """
+    if split not in (*SPLITS, "held_out"):
+        raise ValueError(f"unknown split {split!r}: one of {', '.join((*SPLITS, 'held_out'))}")
+    rng = random.Random(f"{split} {seed}")
+    found: dict[Problem, None] = {}
+    rows: list[Problem] = []
+    failures = dict.fromkeys(DIFFICULTIES, 0)
+    while len(rows) < num_problems:
+        for difficulty in DIFFICULTIES:
+            if len(rows) == num_problems or failures[difficulty] >= 2000:
+                continue
+            while failures[difficulty] < 2000:
+                problem = sample_problem(rng, difficulty)
+                if split_of(problem) == split and not (distinct and problem in found):
+                    found[problem] = None
+                    rows.append(problem)
+                    failures[difficulty] = 0
+                    break
+                failures[difficulty] += 1
+    rng.shuffle(rows)
+    return rows
+
+
+def dataset(split: str, num_problems: int, seed: int = 0):
+    """A `datasets.Dataset` with columns prompt, answer, difficulty."""
+    from datasets import Dataset
+
+    rows = problems(split, num_problems, seed)
+    return Dataset.from_list([{"prompt": p.prompt, "answer": p.answer, "difficulty": p.difficulty} for p in rows])
+
+
+# Traces ---------------------------------------------------------------------------------------------------------------
+
+
+def write_pass(problem: Problem, values: list[int], style: str) -> list[str]:
+    """The steps of one pass in a style, each ending in `;`. `values` may hold a slip: they are written as they are."""
+    steps = []
+    for start in range(0, len(problem.rest), OPERATIONS_PER_STEP[style]):
+        operations = problem.rest[start : start + OPERATIONS_PER_STEP[style]]
+        result = values[start + len(operations)]
+        written = "".join(f"{operator}{operand}" for operator, operand in operations)
+        prefix = {"jumps": "", "pairs": f"{written}=", "steps": f"{values[start]}{written}="}[style]
+        steps.append(f"{prefix}{result};")
+    return steps
+
+
+def values_with_slip(problem: Problem, style: str, rng: random.Random) -> tuple[list[int], int]:
+    """Running values with one wrong result and all that follows from it, and the index of the step that slips."""
+    per_step = OPERATIONS_PER_STEP[style]
+    while True:
+        step = rng.randrange(-(-len(problem.rest) // per_step))
+        index = min((step + 1) * per_step, len(problem.rest))
+        values = problem.values[:index]
+        values.append(rng.choice([v for v in range(10) if v != problem.values[index]]))
+        for operator, operand in problem.rest[index:]:
+            values.append(APPLY[operator](values[-1], operand))
+        if all(0 <= value <= 9 for value in values) and values[-1] != problem.values[-1]:
+            return values, step
+
+
+def sample_trace(
+    problem: Problem, rng: random.Random, shares: dict[str, float], early_share: float, slip_share: float
+) -> list[tuple[str, bool]]:
+    """A completion for supervised training, as `(text, trained)` pieces.
+
+    A slip itself is not trained on, so the model learns to notice one and never to make one. `early_share` of the
+    traces that think are closed at a random step and give the true answer from what they have; `slip_share` of the
+    checked ones slip in the first pass, and a third pass decides.
+    """
+    style = rng.choices(list(shares), list(shares.values()))[0]
+    pieces: list[tuple[str, bool]] = []
+    if style == "checked":
+        first, second, third = rng.sample(list(OPERATIONS_PER_STEP), 3)
+        if rng.random() < slip_share:
+            values, slip = values_with_slip(problem, first, rng)
+            for index, step in enumerate(write_pass(problem, values, first)):
+                pieces += [(step, True)] if index != slip else [(step[:-2], True), (step[-2], False), (step[-1], True)]
+            pieces += [("?", True), *((step, True) for step in write_pass(problem, problem.values, second))]
+            pieces += [("?", True), *((step, True) for step in write_pass(problem, problem.values, third))]
+            return [*pieces, (THINK_END + problem.answer, True)]
+        passes = [write_pass(problem, problem.values, first), ["?"] + write_pass(problem, problem.values, second)]
+        steps = [step for written in passes for step in written]
+    else:
+        steps = [] if style == "direct" else write_pass(problem, problem.values, style)
+    if len(steps) > 1 and rng.random() < early_share:
+        steps = steps[: rng.randrange(1, len(steps))]
+    return [*((step, True) for step in steps), (THINK_END + problem.answer, True)]
+
+
+def style_of(completion: str) -> str:
+    """The style of a completion, by its thinking: one of STYLES, or `other` when it matches none.
+
+    A trace closed early has the style of its first step.
+    """
+    thinking = completion.partition(THINK_END)[0]
+    if not thinking:
+        return "direct"
+    if "?" in thinking:
+        return "checked"
+    return next((style for style, pattern in FIRST_STEP.items() if re.match(pattern, thinking)), "other")
+
+
+def verify(completion: str, answer: str) -> bool:
+    """True when what follows the first `</think>` is the answer and nothing else."""
+    _, closed, text = completion.partition(THINK_END)
+    return bool(closed) and text.strip() == answer
+
+
+# Tokenizer ------------------------------------------------------------------------------------------------------------
+
+
+def build_tokenizer():
+    """One token per character, `<think>` and `</think>` each one token that decoding keeps; `<bos>` opens a prompt."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<bos>", "<eos>", "<unk>", "<think>", THINK_END, *"0123456789+-*=;?"]
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    backend.add_tokens([AddedToken("<think>", normalized=False), AddedToken(THINK_END, normalized=False)])
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    backend.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    backend.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>",
+        padding_side="left", model_max_length=256,
+    )  # fmt: skip
