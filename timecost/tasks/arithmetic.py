@@ -1,15 +1,16 @@
 """The embedded task: one-digit arithmetic, evaluated strictly from left to right.
 
-    prompt    7-3*2+1=<think>
-    steps     7-3=4;4*2=8;8+1=9;</think>9       one operation a step, written out
-    pairs     -3*2=8;+1=9;</think>9             two operations a step, the running value in mind
-    jumps     8;9;</think>9                     the same two operations, only their result
+    prompt    a7b-3c*2d+1=<think>               7, then b: minus 3, c: times 2, d: plus 1
+    steps     b7-3=4c4*2=8d8+1=9</think>9       one operation a step, written out
+    pairs     c-3*2=8d+1=9</think>9             two operations a step, the running value in mind
+    jumps     c8d9</think>9                     the same two operations, only their result
     direct    </think>9                         no thought
-    checked   -3*2=8;+1=9;?8;9;</think>9        a second pass in another style; a third decides when they disagree
+    checked   c-3*2=8d+1=9?c8d9</think>9        a second pass in another style; a third decides when they disagree
 
-Every value on the way is a digit, so a model of a million parameters can master the task in minutes on a CPU, and
-the difficulty is the number of operands, 2 to 10. What a style costs and how often it is right differ by difficulty:
-that is the saving that training has to find. Nothing here imports torch.
+A step opens with the letter of the last operation that it takes in. Every value on the way is a digit, so a model of
+a million parameters can master the task in minutes on a CPU, and the difficulty is the number of operands, 2 to 10.
+What a style costs and how often it is right differ by difficulty: that is the saving that training has to find.
+Nothing here imports torch.
 """
 
 import hashlib
@@ -22,10 +23,15 @@ DIFFICULTIES = range(2, 11)
 STYLES = ("direct", "jumps", "pairs", "steps", "checked")
 THINK_END = "</think>"
 MAX_COMPLETION_LENGTH = 128  # tokens; the longest trace, three passes over ten operands, has 110
+LETTERS = "abcdefghij"
 OPERATIONS_PER_STEP = {"jumps": 2, "pairs": 2, "steps": 1}
 APPLY = {"+": lambda value, operand: value + operand, "-": lambda value, operand: value - operand,
          "*": lambda value, operand: value * operand}  # fmt: skip
-FIRST_STEP = {"jumps": r"\d;", "pairs": r"[-+*]\d([-+*]\d)?=\d;", "steps": r"\d[-+*]\d=\d;"}
+FIRST_STEP = {
+    "jumps": r"[b-j]\d(?![-+*])",
+    "pairs": r"[b-j][-+*]\d([-+*]\d)?=\d",
+    "steps": r"[b-j]\d[-+*]\d=\d",
+}
 SPLITS = {"train": range(0, 60), "validation": range(60, 80), "test": range(80, 100)}
 
 
@@ -38,7 +44,8 @@ class Problem:
 
     @property
     def expression(self) -> str:
-        return str(self.first) + "".join(f"{operator}{operand}" for operator, operand in self.rest)
+        operations = zip(LETTERS[1:], self.rest, strict=False)
+        return f"a{self.first}" + "".join(f"{letter}{operator}{operand}" for letter, (operator, operand) in operations)
 
     @property
     def prompt(self) -> str:
@@ -84,7 +91,7 @@ def is_held_out(problem: Problem) -> bool:
 
 
 def split_of(problem: Problem) -> str:
-    """`train`, `validation` or `test` by a hash of the expression; `held_out` when it holds an untrained combination."""
+    """`train`, `validation` or `test` by a hash of the expression, or `held_out` for an untrained combination."""
     if is_held_out(problem):
         return "held_out"
     bucket = _bucket(problem.expression)
@@ -143,14 +150,14 @@ def dataset(split: str, num_problems: int, seed: int = 0):
 
 
 def write_pass(problem: Problem, values: list[int], style: str) -> list[str]:
-    """The steps of one pass in a style, each ending in `;`. `values` may hold a slip: they are written as they are."""
+    """The steps of one pass in a style, as a list. `values` may hold a slip: they are written as they are."""
     steps = []
     for start in range(0, len(problem.rest), OPERATIONS_PER_STEP[style]):
         operations = problem.rest[start : start + OPERATIONS_PER_STEP[style]]
-        result = values[start + len(operations)]
+        end = start + len(operations)
         written = "".join(f"{operator}{operand}" for operator, operand in operations)
         prefix = {"jumps": "", "pairs": f"{written}=", "steps": f"{values[start]}{written}="}[style]
-        steps.append(f"{prefix}{result};")
+        steps.append(f"{LETTERS[end]}{prefix}{values[end]}")
     return steps
 
 
@@ -184,7 +191,7 @@ def sample_trace(
         if rng.random() < slip_share:
             values, slip = values_with_slip(problem, first, rng)
             for index, step in enumerate(write_pass(problem, values, first)):
-                pieces += [(step, True)] if index != slip else [(step[:-2], True), (step[-2], False), (step[-1], True)]
+                pieces += [(step, True)] if index != slip else [(step[:-1], True), (step[-1], False)]
             pieces += [("?", True), *((step, True) for step in write_pass(problem, problem.values, second))]
             pieces += [("?", True), *((step, True) for step in write_pass(problem, problem.values, third))]
             return [*pieces, (THINK_END + problem.answer, True)]
@@ -224,7 +231,7 @@ def build_tokenizer():
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<pad>", "<bos>", "<eos>", "<unk>", "<think>", THINK_END, *"0123456789+-*=;?"]
+    words = ["<pad>", "<bos>", "<eos>", "<unk>", "<think>", THINK_END, *"0123456789+-*=?", *LETTERS]
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     backend.add_tokens([AddedToken("<think>", normalized=False), AddedToken(THINK_END, normalized=False)])
     backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")

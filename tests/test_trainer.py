@@ -1,0 +1,171 @@
+"""The trainer on an untrained two-layer model: what reaches TRL, what is logged, what is refused."""
+
+import inspect
+
+import pytest
+import torch
+from datasets import Dataset
+from trl import GRPOTrainer
+
+from timecost.config import TimeCostConfig
+from timecost.errors import UserError
+from timecost.tasks import arithmetic
+from timecost.trainer import TimeCostTrainer, bind_objective
+
+ROWS = Dataset.from_list([{"prompt": p.prompt, "answer": p.answer} for p in arithmetic.problems("train", 16)])
+
+
+def odd_length(completions, **kwargs):
+    """A verifier that an untrained model can satisfy."""
+    return [float(len(completion) % 2) for completion in completions]
+
+
+def make_trainer(folder, tmp_path, *, verifier=odd_length, **kwargs):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = kwargs.pop("processing_class", None) or AutoTokenizer.from_pretrained(folder)
+    extra = {name: kwargs.pop(name) for name in ("reward_funcs", "peft_config", "tools", "style_of") if name in kwargs}
+    settings = {
+        "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12, "max_steps": 2,
+        "learning_rate": 1e-3, "logging_steps": 1, "save_strategy": "no",
+    }  # fmt: skip
+    args = TimeCostConfig(
+        output_dir=str(tmp_path), bf16=False, gradient_checkpointing=False, use_cpu=True, report_to="none",
+        disable_tqdm=True, **(settings | kwargs),
+    )  # fmt: skip
+    return TimeCostTrainer(
+        AutoModelForCausalLM.from_pretrained(folder), args, verifier=verifier, train_dataset=ROWS, eval_dataset=ROWS,
+        processing_class=tokenizer, **extra,
+    )  # fmt: skip
+
+
+def roll_out(trainer):
+    """One generation batch of two prompts, four completions each, as the training loop would prepare it."""
+    trainer.model.train()
+    return trainer._generate_and_score_completions([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+
+
+def logged(trainer, key):
+    return [entry[key] for entry in trainer.state.log_history if key in entry]
+
+
+def test_the_hooks_that_are_extended_are_still_there():
+    """Private methods of TRL: when a signature moves, the bound on trl in pyproject.toml must move with it."""
+    signatures = {
+        "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+        "_prepare_inputs": ["self", "generation_batch"],
+        "_compute_loss": ["self", "model", "inputs"],
+    }
+    for name, parameters in signatures.items():
+        assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == parameters
+
+
+def test_what_is_logged(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, style_of=arithmetic.style_of)
+    trainer.train()
+    for entry in trainer.state.log_history[:2]:
+        tokens = entry["timecost/thinking_tokens"] + entry["timecost/answer_tokens"]
+        assert tokens == pytest.approx(entry["timecost/tokens"]) == pytest.approx(entry["completions/mean_length"])
+        assert 0 < entry["timecost/accuracy"] < 1
+        assert sum(value for key, value in entry.items() if "style/" in key) == pytest.approx(1)
+        assert entry["timecost/verifier_errors"] == 0
+        assert entry["rewards/objective/mean"] == pytest.approx(0, abs=1e-5)  # levin is centred; accuracy is not lost
+
+
+def test_advantages_are_the_objective_and_linear_in_the_price(tiny_arithmetic, tmp_path):
+    def advantages(elasticity):
+        trainer = make_trainer(tiny_arithmetic, tmp_path, time_elasticity=elasticity)
+        torch.manual_seed(0)
+        return roll_out(trainer)[
+            "advantages"
+        ]
+
+    free, one, hundred = (advantages(elasticity) for elasticity in (0.0, 0.01, 1.0))
+    assert (one - free).abs().max() > 1e-3
+    torch.testing.assert_close(hundred - free, 100 * (one - free), atol=1e-4, rtol=1e-3)
+
+
+def test_a_verifier_error_moves_nothing_and_is_counted(tiny_arithmetic, tmp_path):
+    def sometimes_fails(completions, **kwargs):
+        return [None if i % 4 == 0 else float(i % 2) for i in range(len(completions))]
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, verifier=sometimes_fails)
+    batch = roll_out(trainer)
+    assert batch["advantages"][[0, 4]].tolist() == [0, 0]
+    assert batch["advantages"][[1, 5]].abs().min() > 0.1
+    assert trainer._metrics["train"]["timecost/verifier_errors"] == [0.25]
+    assert trainer._metrics["train"]["timecost/accuracy"] == [pytest.approx(2 / 3)]
+
+
+def test_other_rewards_are_added_unpriced(tiny_arithmetic, tmp_path):
+    def bonus(completions, **kwargs):
+        return [float(i % 4 == 0) for i in range(len(completions))]
+
+    def never(completions, **kwargs):
+        return [0.0] * len(completions)
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, verifier=never, reward_funcs=bonus, time_elasticity=100.0)
+    batch = roll_out(trainer)
+    assert batch["advantages"].tolist() == pytest.approx([0.75, -0.25, -0.25, -0.25] * 2)
+
+
+def test_sorting_by_length_leaves_the_step_as_it_is(tiny_arithmetic, tmp_path, monkeypatch):
+    def weights_after_a_step():
+        trainer = make_trainer(
+            tiny_arithmetic, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=4, max_steps=1
+        )
+        trainer.train()
+        return torch.cat([p.detach().flatten() for p in trainer.model.parameters()]), trainer
+
+    is_sorted, trainer = weights_after_a_step()
+    widths = [batch["completion_ids"].shape[1] for batch in trainer._buffered_inputs]
+    assert widths == sorted(widths) and widths[0] < widths[-1]
+    monkeypatch.setattr(TimeCostTrainer, "_may_sort", lambda self: False)
+    as_dealt, _ = weights_after_a_step()
+    torch.testing.assert_close(is_sorted, as_dealt, atol=2e-5, rtol=0)
+
+
+def test_evaluation_gives_metrics_that_can_choose_the_best_checkpoint(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(
+        tiny_arithmetic, tmp_path, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1,
+        per_device_eval_batch_size=8, metric_for_best_model="eval_timecost/accuracy", load_best_model_at_end=True,
+    )  # fmt: skip
+    trainer.train()
+    assert len(logged(trainer, "eval_timecost/tokens")) == 2
+    assert trainer.state.best_metric == max(logged(trainer, "eval_timecost/accuracy"))
+
+
+def test_exploration_fades(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, entropy_coef=0.1, exploration_fraction=1.0, max_steps=3)
+    trainer.train()
+    assert logged(trainer, "entropy_coef") == pytest.approx([0.1, 0.2 / 3, 0.1 / 3])
+
+
+def test_lora_trains_the_adapter_alone(tiny_arithmetic, tmp_path):
+    from peft import LoraConfig
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, peft_config=LoraConfig(r=4, target_modules="all-linear"))
+    frozen = {name: p.detach().clone() for name, p in trainer.model.named_parameters() if "lora" not in name}
+    trainer.train()
+    assert all(torch.equal(p, frozen[name]) for name, p in trainer.model.named_parameters() if name in frozen)
+    assert any(p.abs().sum() > 0 for name, p in trainer.model.named_parameters() if "lora_B" in name)
+
+
+def test_a_loss_that_is_not_finite_stops_training(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path)
+    with torch.no_grad():
+        trainer.model.model.layers[0].input_layernorm.weight.fill_(float("nan"))
+    trainer.generation_config.do_sample = False  # sampling refuses NaN before the loss could
+    with pytest.raises(UserError, match="loss is nan at step 0"):
+        trainer.train()
+
+
+def test_what_is_refused(tiny_arithmetic, tmp_path):
+    with pytest.raises(UserError, match="tools is not supported"):
+        make_trainer(tiny_arithmetic, tmp_path, tools=[print])
+    with pytest.raises(UserError, match="'</thought>' that ends the thinking"):
+        make_trainer(tiny_arithmetic, tmp_path, think_end="</thought>")
+    with pytest.raises(UserError, match="objective accuracy has no argument 'price'"):
+        bind_objective(
+            TimeCostConfig(output_dir=str(tmp_path), bf16=False, objective="accuracy", objective_kwargs={"price": 1})
+        )
