@@ -1,0 +1,221 @@
+"""The results that the README and docs/results.md quote: trains every arm, evaluates it, writes docs/results/.
+
+    python scripts/reproduce_arithmetic.py --jobs 2
+
+Three sets of runs from the embedded base, by the packaged recipes with the changes named in `plan`:
+    main        accuracy and levin, seeds 0, 1, 2: 2,000 test problems and 1,000 with untrained combinations
+    elasticity  levin at other elasticities, seeds 0, 1, 2, on the same test problems
+    forms       the forms of levin and the ways to keep exploring, seed 0, on validation problems
+A run that is already there is not made again, so an interrupted reproduction goes on where it stopped.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SEEDS = (0, 1, 2)
+ELASTICITIES = (0.0, 0.02, 0.1, 0.25)
+FORMS = {
+    "default": {},
+    "weighting=exact": {"objective_kwargs": {"weighting": "exact"}},
+    "time=mean": {"objective_kwargs": {"time": "mean"}},
+    "time_on=correct": {"objective_kwargs": {"time_on": "correct"}},
+    "no exploration": {"beta": 0.0},
+    "entropy bonus": {"beta": 0.0, "entropy_coef": 0.01},
+    "KL not faded": {"exploration_fraction": None},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model and where it is evaluated: split -> number of problems."""
+
+    name: str
+    recipe: str | None
+    splits: dict[str, int]
+    overrides: dict = field(default_factory=dict)
+
+
+def plan() -> dict[str, list[Run]]:
+    main_splits = {"test": 2000, "held_out": 1000}
+    sets = {"main": [Run("base", None, main_splits)], "elasticity": [], "forms": []}
+    for seed in SEEDS:
+        for arm in ("accuracy", "levin"):
+            sets["main"].append(Run(f"{arm}-{seed}", f"arithmetic_{arm}", main_splits, {"seed": seed}))
+    for elasticity in ELASTICITIES:
+        for seed in SEEDS:
+            overrides = {"seed": seed, "time_elasticity": elasticity}
+            sets["elasticity"].append(
+                Run(f"elasticity-{elasticity}-{seed}", "arithmetic_levin", {"test": 2000}, overrides)
+            )
+    for form, overrides in FORMS.items():
+        sets["forms"].append(Run(f"form {form}", "arithmetic_levin", {"validation": 1000}, overrides))
+    return sets
+
+
+def make(run: Run, folder: Path) -> None:
+    """Train and evaluate one run, each in a process of its own with one thread; raises CalledProcessError."""
+    here = folder / run.name.replace(" ", "_")
+    here.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+    def timecost(*arguments: str) -> None:
+        with open(here / "log.txt", "a") as log:
+            subprocess.run(
+                [sys.executable, "-m", "timecost.cli", *arguments], env=environment, stdout=log, stderr=log, check=True
+            )
+
+    model = "arithmetic_base"
+    if run.recipe:
+        model = str(here / "model")
+        if not (here / "model" / "train_summary.json").exists():
+            flags = [flag for key, value in run.overrides.items() for flag in (f"--{key}", as_flag(value))]
+            timecost("train", "--config", run.recipe, "--output_dir", model, "--resume", "auto", *flags)
+    for split, num_problems in run.splits.items():
+        if not (here / split / "results.json").exists():
+            timecost(
+                "evaluate", "--model_name_or_path", model, "--label", run.name, "--tasks", "arithmetic",
+                "--split", split, "--num_problems", str(num_problems), "--num_samples", "8",
+                "--output_path", str(here / split),
+            )  # fmt: skip
+    print(f"{run.name}: done", flush=True)
+
+
+def as_flag(value) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+# Reading the runs -----------------------------------------------------------------------------------------------------
+
+
+class Results:
+    """Samples and records of the finished runs."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def samples(self, names: list[str], split: str) -> list[dict]:
+        from timecost.evaluation.results import read_samples
+
+        return [row for name in names for row in read_samples(self.folder / name.replace(" ", "_") / split)]
+
+    def record(self, names: list[str], split: str, reference: list[str] | None = None) -> dict:
+        """One record over the samples of several runs, such as the seeds of an arm, compared with those of others."""
+        from timecost.evaluation.evaluate import make_record
+
+        rows = [{**row, "model": names[0].rsplit("-", 1)[0]} for row in self.samples(names, split)]
+        return make_record(rows, {"runs": names, "split": split}, self.samples(reference, split) if reference else None)
+
+    def train_summary(self, name: str) -> dict:
+        path = self.folder / name.replace(" ", "_") / "model" / "train_summary.json"
+        summary = json.loads(path.read_text())
+        return {key: summary[key] for key in ("global_step", "elapsed_seconds")}
+
+
+SHORT = (
+    "model", "num_problems", "num_samples", "accuracy", "accuracy_low", "accuracy_high", "tokens_mean",
+    "tokens_mean_low", "tokens_mean_high", "truncation_rate", "answer_rate", "styles",
+)  # fmt: skip
+COMPARED = [
+    f"{name}{end}"
+    for name in ("accuracy_difference", "tokens_ratio", "allocation_slope", "speedup_bits", "speedup_bits_pooled")
+    for end in ("", "_low", "_high")
+]
+
+
+def short(record: dict, *, compared: bool = False) -> dict:
+    return {key: record[key] for key in (*SHORT, *(COMPARED if compared else ())) if key in record}
+
+
+def summarise_main(results: Results) -> dict:
+    from timecost.evaluation.figures import style_frontier, style_points
+
+    base = results.record(["base"], "test")
+    out = {
+        "base": {**base},
+        "base_styles_forced": {s: {"tokens": t, "accuracy": a} for s, (t, a) in style_points(base).items()},
+        "base_styles_best_choice_per_difficulty": style_frontier(base),
+        "seeds": [],
+    }
+    groups = [[f"{seed}"] for seed in SEEDS] + [[str(seed) for seed in SEEDS]]
+    for seeds in groups:
+        accuracy, levin = ([f"{arm}-{seed}" for seed in seeds] for arm in ("accuracy", "levin"))
+        entry = {
+            "seeds": seeds,
+            "accuracy": results.record(accuracy, "test", ["base"]),
+            "levin": results.record(levin, "test", ["base"]),
+            "levin_against_accuracy": compared(results.record(levin, "test", accuracy)),
+            "held_out": {
+                "accuracy": short(results.record(accuracy, "held_out")),
+                "levin": short(results.record(levin, "held_out")),
+                "levin_against_accuracy": compared(results.record(levin, "held_out", accuracy)),
+            },
+        }
+        if len(seeds) == 1:
+            entry["training"] = {name: results.train_summary(name) for name in (*accuracy, *levin)}
+            for arm in ("accuracy", "levin"):
+                entry[arm] = short(entry[arm], compared=True)
+            out["seeds"].append(entry)
+        else:
+            out["pooled"] = entry
+    return out
+
+
+def compared(record: dict) -> dict:
+    return {key: record[key] for key in COMPARED}
+
+
+def summarise_elasticity(results: Results) -> list[dict]:
+    rows = []
+    default = {"time_elasticity": None, "names": [f"levin-{seed}" for seed in SEEDS]}
+    for entry in [default] + [
+        {"time_elasticity": e, "names": [f"elasticity-{e}-{seed}" for seed in SEEDS]} for e in ELASTICITIES
+    ]:
+        pooled = results.record(entry["names"], "test", ["base"])
+        seeds = [short(results.record([name], "test")) for name in entry["names"]]
+        rows.append(
+            {"time_elasticity": entry["time_elasticity"], "pooled": short(pooled, compared=True), "seeds": seeds}
+        )
+    return rows
+
+
+def summarise_forms(results: Results) -> list[dict]:
+    return [
+        {"form": form, "overrides": overrides, **short(results.record([f"form {form}"], "validation"))}
+        for form, overrides in FORMS.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default="main,elasticity,forms", help="which sets of runs, in this order")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
+    parser.add_argument("--work_dir", type=Path, default=Path("outputs/reproduce"))
+    parser.add_argument("--output_path", type=Path, default=Path("docs/results"))
+    args = parser.parse_args()
+    sets = plan()
+    names = args.sets.split(",")
+    if unknown := [name for name in names if name not in sets]:
+        parser.error(f"unknown set {unknown[0]}: {', '.join(sets)}")
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for future in [pool.submit(make, run, args.work_dir) for name in names for run in sets[name]]:
+            future.result()
+
+    from timecost.evaluation.results import finite, provenance, write_json
+
+    summaries = {"main": summarise_main, "elasticity": summarise_elasticity, "forms": summarise_forms}
+    args.output_path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        command = "python " + " ".join(sys.argv)
+        content = {"result": summaries[name](Results(args.work_dir)), "provenance": provenance() | {"command": command}}
+        write_json(args.output_path / f"arithmetic_{name}.json", finite(content))
+        print(f"wrote {args.output_path / f'arithmetic_{name}.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Tasks: a dataset, its prompts and its verifier under one name. Training and evaluation know tasks by this alone.
+
+    task = get_task("gsm8k")
+    dataset = task.load("train", num_problems=100)
+    verdicts = task.verify(["6 * 7 = 42\\n#### 42"], ["42"])
+
+Importing this module imports neither torch nor datasets: a task's own module is imported when it is asked for.
+"""
+
+import importlib
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from timecost.errors import UserError, nearest
+from timecost.tasks import arithmetic
+from timecost.verifiers.reward import Reward
+from timecost.verifiers.verdict import Verdict
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# name -> "module:attribute". A task outside this package is named in the same form.
+TASKS = {"arithmetic": "timecost.tasks:ARITHMETIC", "gsm8k": "timecost.tasks.gsm8k:GSM8K"}
+MODELS = {"arithmetic_base": Path(__file__).parent / "arithmetic_base"}  # models that come with the package
+
+
+class Solution(NamedTuple):
+    """A completion that must score 1.0: what `timecost validate` checks."""
+
+    row: str  # where it stands, for a message: "row 17"
+    completion: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset, its prompts and its verifier.
+
+    Attributes:
+        load: `load(split, num_problems=None, seed=0, conversational=True) -> Dataset` with columns `prompt` (one user
+            message as a list, or a plain string), `answer` (str) and, where it is known, `difficulty` (int). Without
+            `num_problems` the whole split, or the task's own number where problems are drawn. `conversational=False`
+            asks for plain strings, for a tokenizer without a chat template; a task whose prompts have a form of
+            their own ignores it. Raises UserError for an unknown split and a number that the split does not have.
+        verify: `verify(completions, answers) -> list[Verdict]`, completions as text. It must pickle.
+        max_completion_length: default bound for sampling, in tokens.
+        splits: names that `load` knows.
+        style_of: name of the style of thinking of a completion, one of `styles` or `other`.
+        think_end: text of the token that ends thinking.
+        solutions: `solutions(split)` yields the gold solutions of a split.
+    """
+
+    name: str
+    load: Callable[..., "Dataset"]
+    verify: Callable[[list[str], list[str]], list[Verdict]]
+    max_completion_length: int
+    style_of: Callable[[str], str] | None = None
+    styles: tuple[str, ...] = ()
+    think_end: str = "</think>"
+    splits: tuple[str, ...] = ("train", "validation", "test")
+    solutions: Callable[[str], Iterable[Solution]] | None = None
+
+    @property
+    def reward(self) -> Reward:
+        """The verifier with TRL's signature of a reward function."""
+        return Reward(self.verify)
+
+
+def get_task(name: str) -> Task:
+    """The task of a name in TASKS, or of the form `package.module:ATTRIBUTE`; UserError names the known ones."""
+    if name not in TASKS and ":" not in name:
+        raise UserError(
+            f"unknown task '{name}'{nearest(name, TASKS)} (tasks: {', '.join(TASKS)}, or package.module:ATTRIBUTE)"
+        )
+    module_name, _, attribute = TASKS.get(name, name).partition(":")
+    if name not in TASKS and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script does not look for modules where it is called
+    try:
+        task = getattr(importlib.import_module(module_name), attribute, None)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"cannot import task {name!r}: {error}") from error
+    if not isinstance(task, Task):
+        raise UserError(f"{name!r} is not a timecost.tasks.Task")
+    return task
+
+
+def resolve_model(name: str) -> str:
+    """The folder of a model that comes with the package (`arithmetic_base`); any other name or path as it is."""
+    if name not in MODELS:
+        return name
+    if not (MODELS[name] / "config.json").is_file():
+        raise UserError(f"the model {name!r} is missing from this installation: no {MODELS[name] / 'config.json'}")
+    return str(MODELS[name])
+
+
+def check_split(task: str, split: str, splits: Iterable[str]) -> None:
+    """UserError unless `split` is one of `splits`."""
+    if split not in splits:
+        raise UserError(f"{task} has no split {split!r}: one of {', '.join(splits)}")
+
+
+# The arithmetic task --------------------------------------------------------------------------------------------------
+
+_ARITHMETIC_PROBLEMS = {"train": 20_000, "validation": 300, "test": 2_000, "held_out": 1_000}
+
+
+def _arithmetic_count(split: str, num_problems: int | None) -> int:
+    check_split("arithmetic", split, _ARITHMETIC_PROBLEMS)
+    if num_problems is not None and num_problems < 1:
+        raise UserError(f"num_problems must be at least 1, not {num_problems}")
+    return num_problems or _ARITHMETIC_PROBLEMS[split]
+
+
+def _load_arithmetic(split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True):
+    return arithmetic.dataset(split, _arithmetic_count(split, num_problems), seed)
+
+
+def _verify_arithmetic(completions: list[str], answers: list[str]) -> list[Verdict]:
+    return [_verdict(completion, answer) for completion, answer in zip(completions, answers, strict=True)]
+
+
+def _verdict(completion: str, answer: str) -> Verdict:
+    if arithmetic.verify(completion, answer):
+        return Verdict.correct()
+    _, closed, text = completion.partition(arithmetic.THINK_END)
+    return Verdict.incorrect(f"answered {text.strip()[:40]!r}, not {answer!r}" if closed else "thinking never closed")
+
+
+def _arithmetic_solutions(split: str) -> Iterable[Solution]:
+    """Every problem in every style; a checked one takes its two passes in different styles, drawn at random."""
+    rng = random.Random(f"solutions {split}")
+    problems = arithmetic.problems(split, _arithmetic_count(split, None))
+    for problem in problems:
+        passes = {style: "".join(arithmetic.write_pass(problem, problem.values, style))
+                  for style in arithmetic.OPERATIONS_PER_STEP}  # fmt: skip
+        first, second = rng.sample(list(passes), 2)
+        thinking = {"direct": "", "checked": f"{passes[first]}?{passes[second]}", **passes}
+        for style, text in thinking.items():
+            yield Solution(
+                f"{problem.expression} ({style})", text + arithmetic.THINK_END + problem.answer, problem.answer
+            )
+
+
+ARITHMETIC = Task(
+    name="arithmetic",
+    load=_load_arithmetic,
+    verify=_verify_arithmetic,
+    max_completion_length=arithmetic.MAX_COMPLETION_LENGTH,
+    style_of=arithmetic.style_of,
+    styles=arithmetic.STYLES,
+    think_end=arithmetic.THINK_END,
+    splits=tuple(_ARITHMETIC_PROBLEMS),
+    solutions=_arithmetic_solutions,
+)
