@@ -1,8 +1,11 @@
-"""Trains the embedded base model from scratch with TRL's SFTTrainer, on traces of every style.
+"""Trains the embedded base model with TRL's SFTTrainer, on traces of every style: from scratch, then calibrated.
 
     python scripts/train_arithmetic_base.py --config recipes/arithmetic_base.yaml
+    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base_calibrate.yaml
 
-Writes model, tokenizer and the recipe's data settings to `output_dir`.
+The first run learns arithmetic in batches of like lengths, which weigh a token of a short trace more than one of a
+long trace. The second accumulates the whole range of lengths into each step, so that every token weighs the same and
+the shares of the styles come out as asked.
 """
 
 import random
@@ -28,22 +31,25 @@ class BaseArguments:
     share_checked: float = field(metadata={"help": "Share of traces that check themselves."})
     early_share: float = field(metadata={"help": "Share of traces closed early at a random step."})
     slip_share: float = field(metadata={"help": "Share of checked traces whose first pass holds a slip."})
-    curriculum_fraction: float = field(metadata={"help": "Fraction of training over which the expressions grow."})
+    curriculum_fraction: float = field(
+        metadata={"help": "Fraction of training over which the expressions grow; 0: none."}
+    )
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Folder of a model to go on from."})
 
 
-def make_traces(args: BaseArguments, batch_size: int, seed: int):
+def make_traces(args: BaseArguments, batch_size: int, block_size: int, seed: int):
     """Yields `{"input_ids", "labels"}` of prompt and trace; the prompt and the slips are not trained on (-100).
 
     The order is a curriculum: the largest number of operands grows from 3 to 10 over the first `curriculum_fraction`.
     Without it a model of this size takes many times longer to find out where in the prompt the next operand stands.
-    Traces of like length are neighbours, so that a batch holds little padding.
+    Within a block of `block_size` traces those of like length are neighbours, so that a batch holds little padding.
     """
     tokenizer = arithmetic.build_tokenizer()
     rng = random.Random(f"traces {seed}")
     shares = {style: getattr(args, f"share_{style}") for style in arithmetic.STYLES}
-    block_size = 16 * batch_size
     for start in range(0, args.num_traces, block_size):
-        progress = start / args.num_traces / args.curriculum_fraction
+        grown = start >= args.curriculum_fraction * args.num_traces
+        progress = 1.0 if grown else start / (args.curriculum_fraction * args.num_traces)
         hardest = min(arithmetic.DIFFICULTIES[-1], 3 + int(8 * progress))
         block = []
         for _ in range(min(block_size, args.num_traces - start)):
@@ -67,15 +73,11 @@ def make_traces(args: BaseArguments, batch_size: int, seed: int):
             yield from batch
 
 
-def main() -> None:
-    from datasets import Dataset
-    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
-    from trl import SFTConfig, SFTTrainer, TrlParser
+def new_model(args: BaseArguments):
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    args, config = TrlParser((BaseArguments, SFTConfig)).parse_args_and_config()
-    set_seed(config.seed)
     tokenizer = arithmetic.build_tokenizer()
-    model = LlamaForCausalLM(
+    return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=args.hidden_size,
@@ -90,7 +92,22 @@ def main() -> None:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    gen_kwargs = {"args": args, "batch_size": config.per_device_train_batch_size, "seed": config.seed}
+
+
+def main() -> None:
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, set_seed
+    from trl import SFTConfig, SFTTrainer, TrlParser
+
+    args, config = TrlParser((BaseArguments, SFTConfig)).parse_args_and_config()
+    set_seed(config.seed)
+    tokenizer = arithmetic.build_tokenizer()
+    model = (
+        AutoModelForCausalLM.from_pretrained(args.model_name_or_path) if args.model_name_or_path else new_model(args)
+    )
+    batch_size, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    block_size = batch_size * (accumulated if accumulated > 1 else 16)
+    gen_kwargs = {"args": args, "batch_size": batch_size, "block_size": block_size, "seed": config.seed}
     traces = Dataset.from_generator(make_traces, gen_kwargs=gen_kwargs)
     trainer = SFTTrainer(model=model, args=config, train_dataset=traces, processing_class=tokenizer)
     trainer.train()

@@ -76,9 +76,7 @@ def test_advantages_are_the_objective_and_linear_in_the_price(tiny_arithmetic, t
     def advantages(elasticity):
         trainer = make_trainer(tiny_arithmetic, tmp_path, time_elasticity=elasticity)
         torch.manual_seed(0)
-        return roll_out(trainer)[
-            "advantages"
-        ]
+        return roll_out(trainer)["advantages"]
 
     free, one, hundred = (advantages(elasticity) for elasticity in (0.0, 0.01, 1.0))
     assert (one - free).abs().max() > 1e-3

@@ -9,7 +9,7 @@ import torch
 
 
 def sort_by_length(batches: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
-    """Deals the rows of the micro-batches of one optimizer step anew, the shortest completions first, and trims padding.
+    """Deals the rows of one optimizer step's micro-batches anew, shortest completions first, and trims padding.
 
     Each batch holds TRL's tensors: `prompt_*` (B, P) padded on the left, others (B, T) or (B, 1) padded on the right,
     (B,), or scalars, which stay. The rows of a step and the sizes of the batches do not change.

@@ -25,8 +25,8 @@ class TimeCostConfig(GRPOConfig):
     time_elasticity: float = field(
         default=0.05,
         metadata={
-            "help": "Objective levin: relative accuracy that a relative saving of time is worth; no unit. A saving from "
-            "T to rT pays for itself while accuracy falls by less than the factor r**time_elasticity."
+            "help": "Objective levin: relative accuracy that a relative saving of time is worth; no unit. A saving "
+            "from T to rT pays for itself while accuracy falls by less than the factor r**time_elasticity."
         },
     )
     objective_kwargs: dict = field(

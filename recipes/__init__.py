@@ -1,0 +1,1 @@
+"""Recipes: what to train (`*.yaml`, for `timecost train --config NAME`) and on what (`accelerate/*.yaml`)."""

@@ -1,0 +1,43 @@
+"""Measures the embedded base: share, accuracy and tokens of each style on each difficulty.
+
+    python scripts/measure_base_styles.py
+
+Writes tests/fixtures/arithmetic_base_styles.json, which tests/test_arithmetic_base.py holds the shipped model to.
+Validation problems only; samples at temperature 1.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_name_or_path", default="arithmetic_base")
+    parser.add_argument("--num_problems", type=int, default=900)
+    parser.add_argument("--num_samples", type=int, default=16)
+    parser.add_argument("--output_path", type=Path, default=Path("tests/fixtures/arithmetic_base_styles.json"))
+    args = parser.parse_args()
+
+    from timecost.evaluation.evaluate import evaluate
+    from timecost.evaluation.results import provenance, write_json
+
+    sampling = {"split": "validation", "num_problems": args.num_problems, "num_samples": args.num_samples, "seed": 0}
+    record = evaluate(args.model_name_or_path, "arithmetic", **sampling)
+    styles = {
+        difficulty: {
+            style: {
+                "share": round(share, 4),
+                "accuracy": round(record["by_style"][style][difficulty]["accuracy"], 4),
+                "tokens": round(record["by_style"][style][difficulty]["tokens_mean"], 2),
+            }
+            for style, share in cell["styles"].items()
+        }
+        for difficulty, cell in record["by_difficulty"].items()
+    }
+    args.output_path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(args.output_path, {"sampling": sampling, "styles": styles, "provenance": provenance()})
+    print(f"wrote {args.output_path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The figures, from records made by hand: what is drawn, not how it looks."""
+
+import pytest
+
+from timecost.evaluation import figures
+from timecost.evaluation.evaluate import make_record
+
+
+def make_rows(model, tokens_of, num_samples=6):
+    """Samples of two problems at difficulties 2 and 6; `tokens_of` maps style -> tokens at difficulty 2."""
+    return [
+        {
+            "model": model, "task": "arithmetic", "budget": "inf", "problem": d, "sample": i, "prompt": f"{d}<1=",
+            "answer": "7", "difficulty": d, "completion": f"<{style}>7", "score": 1.0, "reason": "", "style": style,
+            "status": "incorrect" if i == 0 and d == 6 else "correct",
+            "thinking_tokens": tokens * d // 2, "answer_tokens": 0, "finished": True, "answered": True,
+        }
+        for d in (2, 6) for style, tokens in tokens_of.items() for i in range(num_samples)
+    ]  # fmt: skip
+
+
+def make_records(rows_of, reference=None):
+    settings = {"num_samples": 6, "temperature": 1.0, "seed": 0, "split": "test"}
+    return [make_record(rows, settings, rows_of.get(reference)) for rows in rows_of.values()]
+
+
+@pytest.fixture
+def records():
+    return make_records({"runs/fast": make_rows("runs/fast", {"direct": 4}),
+                         "base": make_rows("base", {"direct": 4, "steps": 10})})  # fmt: skip
+
+
+def texts(figure):
+    return {text.get_text() for axes in figure.axes for text in axes.texts}
+
+
+def test_frontier_labels_models_and_the_styles_of_the_base(records):
+    figure = figures.frontier(records)
+    assert texts(figure) == {"fast", "base", "direct", "steps"}
+    assert figure.axes[0].get_ylabel() == "accuracy, %"
+    assert "styles of base" in figure.get_supxlabel()
+    assert texts(figures.frontier(records[:1])) == {"fast"}
+
+
+def test_style_points_need_the_style_at_every_difficulty(records):
+    base = records[1]
+    accuracy = pytest.approx(11 / 12)
+    assert figures.style_points(base) == {"direct": (8.0, accuracy), "steps": (20.0, accuracy)}
+    del base["by_style"]["steps"]["6"]
+    assert set(figures.style_points(base)) == {"direct"}
+    base["by_style"]["direct"]["2"]["usual"]["num_samples"] = figures.MIN_CELL - 1
+    assert figures.style_points(base) == {}
+
+
+def test_style_frontier_is_empty_without_styles(records):
+    assert figures.style_frontier(records[1]) == [(8.0, pytest.approx(11 / 12))]
+    assert figures.style_frontier({"by_style": {}, "by_difficulty": {}}) == []
+
+
+def test_tokens_by_difficulty_has_a_line_per_model(records):
+    (axes,) = figures.tokens_by_difficulty(records).axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[4, 12], [7, 21]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["fast", "base"]
+
+
+def test_style_shares_are_stacked_to_the_whole(records):
+    panels = figures.style_shares(records).axes
+    assert [axes.get_title("left") for axes in panels] == ["fast", "base"]
+    assert [bar.get_height() for bar in panels[1].patches] == [50, 50, 50, 50]
+    assert list(figures.styles_by_cost(records)) == ["direct", "steps"]
+
+
+def test_short_names_only_where_they_tell_apart():
+    assert figures.short_names(["runs/a", "b"]) == {"runs/a": "a", "b": "b"}
+    assert figures.short_names(["x/a", "y/a"]) == {"x/a": "x/a", "y/a": "y/a"}
+
+
+def test_the_base_comes_first_and_keeps_the_ink(records):
+    assert [record["model"] for record in figures.base_first(records)] == ["base", "runs/fast"]
+    assert figures.model_colours(records) == {"base": figures.INK, "runs/fast": figures.COLOURS[0]}
+
+
+def test_save_writes_png_and_svg_and_leaves_matplotlib_alone(records, tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figure = figures.frontier(records)
+    figures.save(figure, tmp_path / "frontier.png")
+    assert (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in (tmp_path / "frontier.svg").read_text()
+    assert figures.svg(figure) == figures.svg(figure)
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,245 @@
+"""`timecost train`: what a run leaves behind, how it goes on after an interruption, and what it refuses."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from timecost.checkpoints import newest_complete
+from timecost.cli import main
+
+# toy_task.py: an untrained model meets its verifier half the time, so that every step moves the weights.
+COMMON = (
+    "--task toy_task:TOY --num_train_problems 8 --per_device_train_batch_size 8 --num_generations 4 "
+    "--max_completion_length 12 --learning_rate 1e-2 --logging_steps 1 --save_steps 1 --use_cpu --disable_tqdm true"
+)
+
+
+@pytest.fixture
+def train(tiny_arithmetic):
+    """`train(folder, "--option value")` runs the command in this process and returns its exit code."""
+
+    def run(folder, options=""):
+        model = ["--model_name_or_path", tiny_arithmetic]
+        return main(["train", *COMMON.split(), *model, "--output_dir", str(folder), *options.split()])
+
+    return run
+
+
+def log_of(folder: Path) -> list[dict]:
+    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [{name: value for name, value in entry.items() if name != "step_time"} for entry in log if "loss" in entry]
+
+
+def weights_of(folder: Path) -> dict:
+    from safetensors.torch import load_file
+
+    return load_file(next(folder.glob("*.safetensors")))
+
+
+def test_a_run_leaves_a_model_a_log_and_a_summary(train, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert train(tmp_path, "--max_steps 3 --eval_strategy steps --eval_steps 3 --num_eval_problems 2") == 0
+    AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).encode("</think>", add_special_tokens=False)
+    summary = json.loads((tmp_path / "train_summary.json").read_text())
+    assert (summary["world_size"], summary["global_step"], summary["resumed_from"]) == (1, 3, None)
+    assert summary["elapsed_seconds"] > 0 and summary["metrics"]["eval_timecost/tokens"] > 0
+    assert [entry["step"] for entry in log_of(tmp_path)] == [1, 2, 3]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_adapter_loads_on_top_of_its_model(train, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    assert train(tmp_path, "--max_steps 1 --use_peft --lora_r 4 --lora_target_modules all-linear") == 0
+    assert (tmp_path / "adapter_model.safetensors").is_file() and not (tmp_path / "model.safetensors").exists()
+    AutoModelForCausalLM.from_pretrained(tmp_path)
+
+
+def test_help_names_recipes_and_options(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert all(text in out for text in ("gsm8k_qwen3_lora", "two_cpu", "--num_train_problems", "--time_elasticity"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        # 8 problems, 2 a step: 4 steps an epoch. From within the first epoch, its end, and within the second.
+        ("--max_steps 7 --eval_strategy steps --eval_steps 2 --num_eval_problems 2", [3, 4, 5]),
+        ("--max_steps 6 --use_peft --lora_r 4 --lora_dropout 0.1 --lora_target_modules q_proj v_proj", [3]),
+        # Completions serve two optimizer steps; a checkpoint stands where new ones are drawn.
+        ("--max_steps 12 --save_steps 2 --num_iterations 2 --gradient_accumulation_steps 2", [4, 10]),
+        ("--max_steps 12 --save_steps 2 --steps_per_generation 2", [4, 10]),
+    ],
+)
+def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, tmp_path, options, steps):
+    whole = tmp_path / "whole"
+    assert train(whole, options) == 0
+    for step in steps:
+        resumed = tmp_path / f"from_{step}"
+        shutil.copytree(whole / f"checkpoint-{step}", resumed / f"checkpoint-{step}")
+        assert train(resumed, f"{options} --resume") == 0
+        assert json.loads((resumed / "train_summary.json").read_text())["resumed_from"] == f"checkpoint-{step}"
+        assert log_of(resumed) == log_of(whole)
+        assert all((weights_of(resumed)[name] == weight).all() for name, weight in weights_of(whole).items())
+
+
+def test_a_cut_checkpoint_is_passed_over(train, tmp_path, capsys):
+    assert train(tmp_path, "--max_steps 2") == 0
+    optimizer = tmp_path / "checkpoint-2" / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:-1])
+    assert train(tmp_path, "--max_steps 3 --resume auto") == 0
+    assert "checkpoint-2 is incomplete: renamed to incomplete-checkpoint-2" in capsys.readouterr().err
+    assert json.loads((tmp_path / "train_summary.json").read_text())["resumed_from"] == "checkpoint-1"
+    assert sorted(path.name for path in tmp_path.glob("*checkpoint-*")) == [
+        "checkpoint-1", "checkpoint-2", "checkpoint-3", "incomplete-checkpoint-2"
+    ]  # fmt: skip
+
+
+def test_two_runs_do_not_share_a_folder(train, tmp_path, capsys):
+    assert train(tmp_path, "--max_steps 1 --resume auto") == 0
+    assert train(tmp_path, "--max_steps 1") == 2
+    assert "continue from checkpoint-1 with --resume, or choose another --output_dir" in capsys.readouterr().err
+
+
+REFUSED = {
+    "--learning_rat 1": "unknown option 'learning_rat', did you mean 'learning_rate'?",
+    "--learning_rate fast": "learning_rate: invalid float value: 'fast'",
+    "--task toy": "unknown task 'toy'",
+    "--task=": "no task: set task",
+    "--num_train_problems 0": "num_train_problems must be at least 1",
+    "--num_generations 3": "must be divisible by num_generations (3); change num_generations or per_device",
+    "--eval_strategy steps --eval_steps 1 --per_device_eval_batch_size 6": "change per_device_eval_batch_size",
+    "--num_iterations 2": "save_steps (1) must be a multiple of 2",
+    "--resume": "no complete checkpoint to resume from",
+    "--resume perhaps": "resume must be true, false or auto",
+    "--resume_from_checkpoint nowhere": "nowhere is not a checkpoint",
+    "--think_end <stop>": "<stop>",
+    "--model_name_or_path ./nowhere": "the model folder ./nowhere does not exist",
+    "--objective length": "unknown objective 'length'",
+    "--use_peft --lora_target_modules nowhere": "nowhere not found in the base model",
+    "--num_processes two": "--num_processes must be a number",
+    "--accelerate_config single --num_processes 2": "starts one process, not 2",
+}
+
+
+@pytest.mark.parametrize("options", REFUSED)
+def test_bad_input_is_told_in_one_line_and_leaves_nothing(train, tmp_path, capsys, options):
+    assert train(tmp_path / "out", options) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ") and REFUSED[options] in line
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_an_output_dir_that_is_a_file(train, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert train(tmp_path / "out") == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def disk_full_at(monkeypatch, owner, name, when):
+    """Let a method write half of what it should and fail like a full disk, when `when(*args)` says so."""
+    original = getattr(owner, name)
+
+    def method(self, output_dir, *args, **kwargs):
+        if when(self, output_dir):
+            os.makedirs(output_dir, exist_ok=True)
+            (Path(output_dir) / "model.safetensors").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(self, output_dir, *args, **kwargs)
+
+    monkeypatch.setattr(owner, name, method)
+
+
+def test_a_full_disk_at_a_checkpoint(train, tmp_path, capsys, monkeypatch):
+    from transformers import Trainer
+
+    disk_full_at(monkeypatch, Trainer, "_save_rng_state", lambda trainer, folder: trainer.state.global_step == 2)
+    assert train(tmp_path, "--max_steps 3") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(" is full: free some space, then continue from checkpoint-1 with --resume")
+    assert not (tmp_path / "checkpoint-2").exists() and not (tmp_path / "model.safetensors").exists()
+    monkeypatch.undo()
+    assert train(tmp_path, "--max_steps 3 --resume") == 0
+
+
+def test_a_full_disk_at_the_end(train, tmp_path, capsys, monkeypatch):
+    from timecost.trainer import TimeCostTrainer
+
+    disk_full_at(monkeypatch, TimeCostTrainer, "save_model", lambda trainer, folder: "checkpoint" not in folder)
+    assert train(tmp_path, "--max_steps 2") == 2
+    assert "free some space, then continue from checkpoint-2 with --resume" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.glob("*") if path.name != "README.md") == [
+        "checkpoint-1", "checkpoint-2"
+    ]  # fmt: skip
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(train, tmp_path, capsys, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.nn.utils, "get_total_norm", lambda gradients: torch.tensor(float("inf")))
+    assert train(tmp_path, "--max_steps 2") == 2
+    assert "the gradient is not finite at step 0" in capsys.readouterr().err
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_weights_that_blow_up_are_told_in_one_line(train, tmp_path, capsys):
+    assert train(tmp_path, "--max_steps 5 --learning_rate 1e30 --optim sgd --save_strategy no") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "lower learning_rate" in line and "no checkpoint was complete" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_processes", "number", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGTERM, 143)])
+def test_a_stopped_run_says_where_to_continue(tiny_arithmetic, tmp_path, num_processes, number, code):
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    options = ["--model_name_or_path", tiny_arithmetic, "--output_dir", str(tmp_path / "out"), "--max_steps", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "timecost.cli",
+        "train",
+        "--num_processes",
+        str(num_processes),
+        *COMMON.split(),
+        *options,
+    ]
+    with (tmp_path / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            [*command, *COMMON.split(), "--save_total_limit", "1"],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        while process.poll() is None and not list((tmp_path / "out").glob("checkpoint-*/timecost_complete.json")):
+            time.sleep(0.1)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+    lines = (tmp_path / "stderr").read_text().splitlines()
+    word = {130: "interrupted", 143: "terminated"}[code]
+    (line,) = [line for line in lines if line.startswith(word)]
+    checkpoint = newest_complete(tmp_path / "out").name
+    assert line.startswith(f"{word} at step ") and line.endswith(f"continue from {checkpoint} with --resume")
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_an_error_of_several_processes_is_told_once(tmp_path):
+    command = [sys.executable, "-m", "timecost.cli", "train", "--num_processes", "2", "--output_dir", str(tmp_path)]
+    result = subprocess.run([*command, "--learning_rat", "1"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: unknown option 'learning_rat'")
+    assert result.stderr.count("error: ") == 1 and "Traceback" not in result.stderr

@@ -1,0 +1,212 @@
+"""The folder of results: `results.json` (one record per model, task and budget) and `samples.jsonl`.
+
+Both are replaced in one step each (temporary file, then rename), under a lock on the folder, so that several
+evaluations may write to the same folder and an interrupted one leaves what was there before.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from timecost.errors import UserError
+
+RESULTS, SAMPLES = "results.json", "samples.jsonl"
+
+
+def key_of(row: dict) -> tuple[str, str, str]:
+    """What a record or a sample belongs to: (model, task, budget)."""
+    return row["model"], row["task"], row["budget"]
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace the file at `path` by `text` in one step; the folder must exist."""
+    with replacing(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator:
+    """A text file to write; it takes the place of `path` when the block ends, and vanishes when the block raises."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for one writer at a time."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def read_results(folder: str | Path) -> dict:
+    """`{"records": [...], "provenance": {...}}` of a folder, or of the path of a results.json.
+
+    Raises UserError when it is missing, not JSON, or holds no record.
+    """
+    path = Path(folder)
+    path = path if path.suffix == ".json" else path / RESULTS
+    if not path.is_file():
+        raise missing(path)
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        records = results["records"]
+        for record in records:
+            key_of(record)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is not a results file of timecost ({error}): evaluate again") from error
+    if not records:
+        raise UserError(f"'{path}' holds no record: evaluate a model first")
+    return results
+
+
+def missing(path: Path) -> UserError:
+    where = f"'{path.parent}' holds no {path.name}" if path.parent.is_dir() else f"there is no folder '{path.parent}'"
+    return UserError(f"{where}: write results there with `timecost evaluate --output_path {path.parent}`")
+
+
+def read_samples(folder: str | Path, keep: Callable[[dict], bool] = lambda row: True) -> list[dict]:
+    """The samples of a folder, or of the path of a .jsonl file, that `keep` accepts.
+
+    Raises UserError when the file is missing or a line is broken.
+    """
+    path = Path(folder)
+    path = path if path.suffix == ".jsonl" else path / SAMPLES
+    if not path.is_file():
+        raise missing(path)
+    rows = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                key_of(row)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"line {number} of '{path}' is not a sample of timecost: evaluate again") from error
+            if keep(row):
+                rows.append(row)
+    return rows
+
+
+def write_results(folder: str | Path, record: dict, samples: list[dict]) -> None:
+    """Add a record and its samples to a folder; those of the same model, task and budget are replaced."""
+    folder = make_folder(folder)
+    with locked(folder):
+        records = read_results(folder)["records"] if (folder / RESULTS).exists() else []
+        records = [old for old in records if key_of(old) != key_of(record)] + [record]
+        records.sort(key=key_of)  # whichever of several evaluations ended first
+        # The samples first: a record never speaks of samples that are not there.
+        others = lambda row: key_of(row) != key_of(record)  # noqa: E731
+        kept = read_samples(folder, others) if (folder / SAMPLES).exists() else []
+        with replacing(folder / SAMPLES) as file:
+            for row in kept + samples:
+                file.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(folder / RESULTS, {"records": records, "provenance": provenance()})
+
+
+def write_json(path: str | Path, value) -> None:
+    """Replace a JSON file in one step; NaN becomes null."""
+    write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Create a folder and its parents. Raises UserError when a file is in the way or it may not be written."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"'{folder}' cannot be a folder, a file is in the way: name another one") from error
+    except PermissionError as error:
+        raise UserError(f"'{folder}' cannot be created, permission denied: name another folder") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"'{folder}' cannot be written: name another folder")
+    return folder
+
+
+def finite(value):
+    """The same value with NaN and infinities replaced by None, which JSON can say."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def provenance() -> dict:
+    """Versions, commit of the source (None outside a checkout), machine, command and date of this process."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version()}
+    for name in ("timecost", "torch", "transformers", "trl", "datasets", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    machine = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "cpus": os.cpu_count(),
+        **torch_facts(),
+    }
+    return {
+        "versions": versions,
+        "commit": commit(),
+        "machine": machine,
+        "command": command_line(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def command_line() -> str:
+    """The command of this process, as it would be typed."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["timecost" if program == "cli.py" else program, *sys.argv[1:]])
+
+
+def commit() -> str | None:
+    """Commit of the checkout that this file lies in, with `+` when files differ from it."""
+    folder = Path(__file__).parent
+
+    def git(*args):
+        return subprocess.run(["git", "-C", folder, *args], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", __file__)  # not a checkout of another project that holds our site-packages
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def torch_facts() -> dict:
+    """Threads and GPU of this process, when it uses torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {"threads": torch.get_num_threads(), "accelerator": gpu}

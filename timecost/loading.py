@@ -1,0 +1,82 @@
+"""What a training starts from, checked: the task's problems, the model and its tokenizer."""
+
+from pathlib import Path
+
+from timecost.errors import UserError, is_disk_full
+from timecost.tasks import Task, resolve_model
+
+
+def load_problems(task: Task, split: str, num_problems: int | None, seed: int, conversational: bool):
+    """The problems of a split as a dataset with columns `prompt` and `answer`.
+
+    Raises UserError when there are none and for the first one without a prompt or an answer.
+    """
+    dataset = task.load(split, num_problems=num_problems, seed=seed, conversational=conversational)
+    if len(dataset) == 0:
+        raise UserError(f"task {task.name}, split {split}: no problems, so there is nothing to train on")
+    for column in ("prompt", "answer"):
+        if column not in dataset.column_names:
+            raise UserError(f"task {task.name}, split {split}: no column '{column}' (columns: {dataset.column_names})")
+        for row, value in enumerate(dataset[column]):
+            if value is None or not str(value).strip():
+                raise UserError(f"task {task.name}, split {split}: row {row} has no {column}: complete or remove it")
+    return dataset
+
+
+def load_tokenizer(model_args, trust_remote_code: bool = False):
+    """The tokenizer of `model_args.model_name_or_path`, padding on the left. Raises UserError if unreadable."""
+    from transformers import AutoTokenizer
+
+    return _load(
+        AutoTokenizer.from_pretrained,
+        model_args,
+        trust_remote_code=trust_remote_code,
+        padding_side="left",
+        truncation_side="left",
+    )
+
+
+def load_model(model_args, trust_remote_code: bool = False, init_kwargs: dict | None = None):
+    """The causal language model of `model_args` (TRL's ModelConfig) in its dtype; `init_kwargs` go to transformers.
+
+    Raises UserError for a folder without weights and for whatever transformers cannot load.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if model_args.load_in_4bit or model_args.load_in_8bit:
+        raise UserError("quantized training is not supported: remove load_in_4bit and load_in_8bit")
+    kwargs = {"dtype": model_args.dtype, "attn_implementation": model_args.attn_implementation, **(init_kwargs or {})}
+    return _load(AutoModelForCausalLM.from_pretrained, model_args, trust_remote_code=trust_remote_code, **kwargs)
+
+
+def _load(from_pretrained, model_args, **kwargs):
+    import safetensors
+
+    name = model_args.model_name_or_path
+    if not name:
+        raise UserError("no model: set model_name_or_path to a folder, a model of the hub, or arithmetic_base")
+    path = resolve_model(name)
+    if Path(path).is_dir():
+        check_model_folder(Path(path))
+    elif path.startswith((".", "/", "~")):
+        raise UserError(f"the model folder {path} does not exist")
+    try:
+        return from_pretrained(path, **{"revision": model_args.model_revision, **kwargs})
+    except (OSError, ValueError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
+        if is_disk_full(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the model '{name}' cannot be loaded: give a folder with a model, or the name of one on the hub that can "
+            f"be reached from here ({reason[:300]})"
+        ) from error
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raises UserError unless `folder` holds a model's (or adapter's) configuration, weights and tokenizer."""
+    if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json")
+    if not any(path.stat().st_size for pattern in ("*.safetensors", "*.bin") for path in folder.glob(pattern)):
+        raise UserError(f"{folder} has no weights (model.safetensors): save the model there with save_pretrained")
+    if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
+        raise UserError(f"{folder} has no tokenizer: save it there with tokenizer.save_pretrained")
