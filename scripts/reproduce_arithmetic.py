@@ -171,17 +171,19 @@ def compared(record: dict) -> dict:
 
 
 def summarise_elasticity(results: Results) -> list[dict]:
-    rows = []
-    default = {"time_elasticity": None, "names": [f"levin-{seed}" for seed in SEEDS]}
-    for entry in [default] + [
-        {"time_elasticity": e, "names": [f"elasticity-{e}-{seed}" for seed in SEEDS]} for e in ELASTICITIES
-    ]:
-        pooled = results.record(entry["names"], "test", ["base"])
-        seeds = [short(results.record([name], "test")) for name in entry["names"]]
-        rows.append(
-            {"time_elasticity": entry["time_elasticity"], "pooled": short(pooled, compared=True), "seeds": seeds}
-        )
-    return rows
+    from timecost.options import find_recipe, load_recipe
+
+    default = load_recipe(find_recipe("arithmetic_levin"))["time_elasticity"]
+    runs = {elasticity: [f"elasticity-{elasticity}-{seed}" for seed in SEEDS] for elasticity in ELASTICITIES}
+    runs[default] = [f"levin-{seed}" for seed in SEEDS]
+    return [
+        {
+            "time_elasticity": elasticity,
+            "pooled": short(results.record(names, "test", ["base"]), compared=True),
+            "seeds": [short(results.record([name], "test")) for name in names],
+        }
+        for elasticity, names in sorted(runs.items())
+    ]
 
 
 def summarise_forms(results: Results) -> list[dict]:

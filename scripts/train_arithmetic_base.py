@@ -1,11 +1,6 @@
-"""Trains the embedded base model with TRL's SFTTrainer, on traces of every style: from scratch, then calibrated.
+"""Trains the embedded base model from scratch with TRL's SFTTrainer, on traces of every style.
 
     python scripts/train_arithmetic_base.py --config recipes/arithmetic_base.yaml
-    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base_calibrate.yaml
-
-The first run learns arithmetic in batches of like lengths, which weigh a token of a short trace more than one of a
-long trace. The second accumulates the whole range of lengths into each step, so that every token weighs the same and
-the shares of the styles come out as asked.
 """
 
 import random
@@ -24,53 +19,54 @@ class BaseArguments:
     num_attention_heads: int = field(metadata={"help": "Number of attention heads."})
     num_key_value_heads: int = field(metadata={"help": "Number of heads of keys and values (grouped queries)."})
     num_traces: int = field(metadata={"help": "Number of traces to train on."})
-    share_direct: float = field(metadata={"help": "Share of traces that answer at once."})
-    share_jumps: float = field(metadata={"help": "Share of traces that write the result of every second operation."})
-    share_pairs: float = field(metadata={"help": "Share of traces that write two operations a step."})
-    share_steps: float = field(metadata={"help": "Share of traces that write one operation a step."})
-    share_checked: float = field(metadata={"help": "Share of traces that check themselves."})
+    shares_easy: list[float] = field(
+        metadata={"help": "Shares of the styles on 2 operands: direct, midway, pairs, ..."}
+    )
+    shares_hard: list[float] = field(metadata={"help": "The same on 10 operands; those between are interpolated."})
     early_share: float = field(metadata={"help": "Share of traces closed early at a random step."})
     slip_share: float = field(metadata={"help": "Share of checked traces whose first pass holds a slip."})
-    curriculum_fraction: float = field(
-        metadata={"help": "Fraction of training over which the expressions grow; 0: none."}
-    )
-    model_name_or_path: str | None = field(default=None, metadata={"help": "Folder of a model to go on from."})
+    curriculum_fraction: float = field(metadata={"help": "Fraction of training over which the expressions grow."})
 
 
-def make_traces(args: BaseArguments, batch_size: int, block_size: int, seed: int):
+def make_traces(args: BaseArguments, batch_size: int, step_size: int, seed: int):
     """Yields `{"input_ids", "labels"}` of prompt and trace; the prompt and the slips are not trained on (-100).
 
     The order is a curriculum: the largest number of operands grows from 3 to 10 over the first `curriculum_fraction`.
     Without it a model of this size takes many times longer to find out where in the prompt the next operand stands.
-    Within a block of `block_size` traces those of like length are neighbours, so that a batch holds little padding.
+    Within the `step_size` traces of one optimizer step those of like length are neighbours, so that a batch holds
+    little padding while every token of the step weighs the same.
     """
     tokenizer = arithmetic.build_tokenizer()
     rng = random.Random(f"traces {seed}")
-    shares = {style: getattr(args, f"share_{style}") for style in arithmetic.STYLES}
-    for start in range(0, args.num_traces, block_size):
-        grown = start >= args.curriculum_fraction * args.num_traces
-        progress = 1.0 if grown else start / (args.curriculum_fraction * args.num_traces)
+    for start in range(0, args.num_traces, step_size):
+        progress = start / args.num_traces / args.curriculum_fraction
         hardest = min(arithmetic.DIFFICULTIES[-1], 3 + int(8 * progress))
-        block = []
-        for _ in range(min(block_size, args.num_traces - start)):
-            difficulty = rng.randint(arithmetic.DIFFICULTIES[0], hardest)
-            problem = arithmetic.sample_problem(rng, difficulty)
-            while arithmetic.split_of(problem) != "train":
-                problem = arithmetic.sample_problem(rng, difficulty)
-            input_ids = tokenizer(problem.prompt)["input_ids"]
-            labels = [-100] * len(input_ids)
-            for text, trained in arithmetic.sample_trace(problem, rng, shares, args.early_share, args.slip_share):
-                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-                input_ids += ids
-                labels += ids if trained else [-100] * len(ids)
-            block.append(
-                {"input_ids": [*input_ids, tokenizer.eos_token_id], "labels": [*labels, tokenizer.eos_token_id]}
-            )
-        block.sort(key=lambda row: len(row["input_ids"]))
-        batches = [block[i : i + batch_size] for i in range(0, len(block), batch_size)]
+        step = [make_trace(args, tokenizer, rng, hardest) for _ in range(min(step_size, args.num_traces - start))]
+        step.sort(key=lambda row: len(row["input_ids"]))
+        batches = [step[i : i + batch_size] for i in range(0, len(step), batch_size)]
         rng.shuffle(batches)
         for batch in batches:
             yield from batch
+
+
+def make_trace(args: BaseArguments, tokenizer, rng: random.Random, hardest: int) -> dict[str, list[int]]:
+    easiest = arithmetic.DIFFICULTIES[0]
+    difficulties = range(easiest, hardest + 1)
+    # There are few expressions of two or three operands: seen too often, they are learned by heart.
+    difficulty = rng.choices(difficulties, [min(1.0, 0.2 * d) for d in difficulties])[0]
+    problem = arithmetic.sample_problem(rng, difficulty)
+    while arithmetic.split_of(problem) != "train":
+        problem = arithmetic.sample_problem(rng, difficulty)
+    hardness = (difficulty - easiest) / (arithmetic.DIFFICULTIES[-1] - easiest)
+    shares = [(1 - hardness) * a + hardness * b for a, b in zip(args.shares_easy, args.shares_hard, strict=True)]
+    by_style = dict(zip(arithmetic.STYLES, shares, strict=True))
+    input_ids = tokenizer(problem.prompt)["input_ids"]
+    labels = [-100] * len(input_ids)
+    for text, trained in arithmetic.sample_trace(problem, rng, by_style, args.early_share, args.slip_share):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        input_ids += ids
+        labels += ids if trained else [-100] * len(ids)
+    return {"input_ids": [*input_ids, tokenizer.eos_token_id], "labels": [*labels, tokenizer.eos_token_id]}
 
 
 def new_model(args: BaseArguments):
@@ -96,18 +92,16 @@ def new_model(args: BaseArguments):
 
 def main() -> None:
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, set_seed
+    from transformers import set_seed
     from trl import SFTConfig, SFTTrainer, TrlParser
 
     args, config = TrlParser((BaseArguments, SFTConfig)).parse_args_and_config()
     set_seed(config.seed)
     tokenizer = arithmetic.build_tokenizer()
-    model = (
-        AutoModelForCausalLM.from_pretrained(args.model_name_or_path) if args.model_name_or_path else new_model(args)
-    )
-    batch_size, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    block_size = batch_size * (accumulated if accumulated > 1 else 16)
-    gen_kwargs = {"args": args, "batch_size": batch_size, "block_size": block_size, "seed": config.seed}
+    model = new_model(args)
+    batch_size = config.per_device_train_batch_size
+    step_size = batch_size * config.gradient_accumulation_steps
+    gen_kwargs = {"args": args, "batch_size": batch_size, "step_size": step_size, "seed": config.seed}
     traces = Dataset.from_generator(make_traces, gen_kwargs=gen_kwargs)
     trainer = SFTTrainer(model=model, args=config, train_dataset=traces, processing_class=tokenizer)
     trainer.train()

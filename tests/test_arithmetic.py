@@ -30,18 +30,18 @@ def test_an_expression_is_evaluated_from_left_to_right():
 
 
 def test_the_same_problem_in_every_style():
-    written = {style: "".join(write_pass(PROBLEM, PROBLEM.values, style)) for style in ("steps", "pairs", "jumps")}
-    assert written == {"steps": "b7-3=4c4*2=8d8+1=9", "pairs": "c-3*2=8d+1=9", "jumps": "c8d9"}
+    written = {style: "".join(write_pass(PROBLEM, PROBLEM.values, style)) for style in ("steps", "pairs", "midway")}
+    assert written == {"steps": "b7-3=4c4*2=8d8+1=9", "pairs": "c-3*2=8d+1=9", "midway": "c8"}
     for style, thinking in written.items():
         assert style_of(thinking + "</think>9") == style
     assert style_of("</think>9") == "direct"
-    assert style_of("c8d9?c-3*2=8d+1=9</think>9") == "checked"
+    assert style_of("b7-3=4c4*2=8d8+1=9?c-3*2=8d+1=9</think>9") == "checked"
     assert style_of("=bb</think>9") == "other"
 
 
 def test_every_style_is_told_apart_even_on_two_operands():
     problem = Problem(3, (("+", 4),))
-    for style in ("steps", "pairs", "jumps"):
+    for style in ("steps", "pairs", "midway"):
         assert style_of("".join(write_pass(problem, problem.values, style)) + "</think>7") == style
 
 
@@ -104,15 +104,15 @@ def test_a_slip_carries_through_the_rest_of_the_pass():
 
 
 def test_only_an_answer_that_ends_the_completion_counts():
-    assert verify("c8d9</think>9", "9")
-    assert not verify("c8d9</think>9???", "9")
-    assert not verify("c8d9</think>8", "9")
-    assert not verify("c8d9", "9")
+    assert verify("c8</think>9", "9")
+    assert not verify("c8</think>9???", "9")
+    assert not verify("c8</think>8", "9")
+    assert not verify("c8", "9")
 
 
 def test_the_tokenizer_gives_one_token_per_character_and_keeps_the_tags():
     tokenizer = build_tokenizer()
-    text = PROBLEM.prompt + "c8d9</think>9"
+    text = PROBLEM.prompt + "c8</think>9"
     ids = tokenizer(text)["input_ids"]
-    assert len(ids) == 1 + len("a7b-3c*2d+1=") + 1 + len("c8d9") + 1 + 1
+    assert len(ids) == 1 + len("a7b-3c*2d+1=") + 1 + len("c8") + 1 + 1
     assert tokenizer.decode(ids, skip_special_tokens=True) == text

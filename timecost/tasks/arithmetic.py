@@ -3,9 +3,9 @@
     prompt    a7b-3c*2d+1=<think>               7, then b: minus 3, c: times 2, d: plus 1
     steps     b7-3=4c4*2=8d8+1=9</think>9       one operation a step, written out
     pairs     c-3*2=8d+1=9</think>9             two operations a step, the running value in mind
-    jumps     c8d9</think>9                     the same two operations, only their result
+    midway    c8</think>9                       the value halfway, nothing else
     direct    </think>9                         no thought
-    checked   c-3*2=8d+1=9?c8d9</think>9        a second pass in another style; a third decides when they disagree
+    checked   c-3*2=8d+1=9?b7-3=4...</think>9   a second pass in another style; a third decides when they disagree
 
 A step opens with the letter of the last operation that it takes in. Every value on the way is a digit, so a model of
 a million parameters can master the task in minutes on a CPU, and the difficulty is the number of operands, 2 to 10.
@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from functools import cache
 
 DIFFICULTIES = range(2, 11)
-STYLES = ("direct", "jumps", "pairs", "steps", "checked")
+STYLES = ("direct", "midway", "pairs", "steps", "checked")
 THINK_END = "</think>"
-MAX_COMPLETION_LENGTH = 128  # tokens; the longest trace, three passes over ten operands, has 110
+MAX_COMPLETION_LENGTH = 128  # tokens; the longest trace has 106
 LETTERS = "abcdefghij"
-OPERATIONS_PER_STEP = {"jumps": 2, "pairs": 2, "steps": 1}
+OPERATIONS_PER_STEP = {"pairs": 2, "steps": 1}
 APPLY = {"+": lambda value, operand: value + operand, "-": lambda value, operand: value - operand,
          "*": lambda value, operand: value * operand}  # fmt: skip
 FIRST_STEP = {
-    "jumps": r"[b-j]\d(?![-+*])",
+    "midway": r"[b-j]\d$",
     "pairs": r"[b-j][-+*]\d([-+*]\d)?=\d",
     "steps": r"[b-j]\d[-+*]\d=\d",
 }
@@ -139,10 +139,13 @@ def problems(split: str, num_problems: int, seed: int = 0, *, distinct: bool = T
 
 
 def dataset(split: str, num_problems: int, seed: int = 0):
-    """A `datasets.Dataset` with columns prompt, answer, difficulty."""
+    """A `datasets.Dataset` with columns prompt, answer, difficulty.
+
+    For training, problems repeat where a difficulty has few, so that every difficulty is trained on as often.
+    """
     from datasets import Dataset
 
-    rows = problems(split, num_problems, seed)
+    rows = problems(split, num_problems, seed, distinct=split != "train")
     return Dataset.from_list([{"prompt": p.prompt, "answer": p.answer, "difficulty": p.difficulty} for p in rows])
 
 
@@ -151,13 +154,17 @@ def dataset(split: str, num_problems: int, seed: int = 0):
 
 def write_pass(problem: Problem, values: list[int], style: str) -> list[str]:
     """The steps of one pass in a style, as a list. `values` may hold a slip: they are written as they are."""
+    num_operations = len(problem.rest)
+    if style == "midway":
+        end = (num_operations + 1) // 2
+        return [f"{LETTERS[end]}{values[end]}"]
     steps = []
-    for start in range(0, len(problem.rest), OPERATIONS_PER_STEP[style]):
+    for start in range(0, num_operations, OPERATIONS_PER_STEP[style]):
         operations = problem.rest[start : start + OPERATIONS_PER_STEP[style]]
         end = start + len(operations)
         written = "".join(f"{operator}{operand}" for operator, operand in operations)
-        prefix = {"jumps": "", "pairs": f"{written}=", "steps": f"{values[start]}{written}="}[style]
-        steps.append(f"{LETTERS[end]}{prefix}{values[end]}")
+        running = values[start] if style == "steps" else ""
+        steps.append(f"{LETTERS[end]}{running}{written}={values[end]}")
     return steps
 
 
@@ -182,26 +189,25 @@ def sample_trace(
 
     A slip itself is not trained on, so the model learns to notice one and never to make one. `early_share` of the
     traces that think are closed at a random step and give the true answer from what they have; `slip_share` of the
-    checked ones slip in the first pass, and a third pass decides.
+    checked ones, up to eight operands, slip in the first pass, and a third pass decides.
     """
     style = rng.choices(list(shares), list(shares.values()))[0]
-    pieces: list[tuple[str, bool]] = []
+    answer = (THINK_END + problem.answer, True)
     if style == "checked":
-        first, second, third = rng.sample(list(OPERATIONS_PER_STEP), 3)
-        if rng.random() < slip_share:
+        first, second = rng.sample(list(OPERATIONS_PER_STEP), 2)
+        again = ["?", *write_pass(problem, problem.values, second)]
+        if problem.difficulty <= 8 and rng.random() < slip_share:
             values, slip = values_with_slip(problem, first, rng)
-            for index, step in enumerate(write_pass(problem, values, first)):
-                pieces += [(step, True)] if index != slip else [(step[:-1], True), (step[-1], False)]
-            pieces += [("?", True), *((step, True) for step in write_pass(problem, problem.values, second))]
-            pieces += [("?", True), *((step, True) for step in write_pass(problem, problem.values, third))]
-            return [*pieces, (THINK_END + problem.answer, True)]
-        passes = [write_pass(problem, problem.values, first), ["?"] + write_pass(problem, problem.values, second)]
-        steps = [step for written in passes for step in written]
+            written = write_pass(problem, values, first)
+            again += ["?", *write_pass(problem, problem.values, "pairs")]
+            before, after = "".join([*written[:slip], written[slip][:-1]]), "".join(written[slip + 1 :])
+            return [(before, True), (written[slip][-1], False), (after + "".join(again), True), answer]
+        steps = write_pass(problem, problem.values, first) + again
     else:
         steps = [] if style == "direct" else write_pass(problem, problem.values, style)
     if len(steps) > 1 and rng.random() < early_share:
         steps = steps[: rng.randrange(1, len(steps))]
-    return [*((step, True) for step in steps), (THINK_END + problem.answer, True)]
+    return [("".join(steps), True), answer]
 
 
 def style_of(completion: str) -> str:
