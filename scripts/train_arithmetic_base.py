@@ -1,6 +1,10 @@
-"""Trains the embedded base model from scratch with TRL's SFTTrainer, on traces of every style.
+"""Trains the embedded base model with TRL's SFTTrainer, on traces of every style: first the skills, then the shares.
 
     python scripts/train_arithmetic_base.py --config recipes/arithmetic_base.yaml
+    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base_shares.yaml
+
+The second run goes on from the first and sets how often each style is used: quick ones more often on easy problems,
+though every style on every problem. A model whose habits know nothing of difficulty has to find it out from rewards.
 """
 
 import random
@@ -26,6 +30,7 @@ class BaseArguments:
     early_share: float = field(metadata={"help": "Share of traces closed early at a random step."})
     slip_share: float = field(metadata={"help": "Share of checked traces whose first pass holds a slip."})
     curriculum_fraction: float = field(metadata={"help": "Fraction of training over which the expressions grow."})
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Folder of a model to go on from."})
 
 
 def make_traces(args: BaseArguments, batch_size: int, step_size: int, seed: int):
@@ -39,8 +44,9 @@ def make_traces(args: BaseArguments, batch_size: int, step_size: int, seed: int)
     tokenizer = arithmetic.build_tokenizer()
     rng = random.Random(f"traces {seed}")
     for start in range(0, args.num_traces, step_size):
-        progress = start / args.num_traces / args.curriculum_fraction
-        hardest = min(arithmetic.DIFFICULTIES[-1], 3 + int(8 * progress))
+        hardest = arithmetic.DIFFICULTIES[-1]
+        if args.curriculum_fraction:
+            hardest = min(hardest, 3 + int(8 * start / args.num_traces / args.curriculum_fraction))
         step = [make_trace(args, tokenizer, rng, hardest) for _ in range(min(step_size, args.num_traces - start))]
         step.sort(key=lambda row: len(row["input_ids"]))
         batches = [step[i : i + batch_size] for i in range(0, len(step), batch_size)]
@@ -92,13 +98,14 @@ def new_model(args: BaseArguments):
 
 def main() -> None:
     from datasets import Dataset
-    from transformers import set_seed
+    from transformers import AutoModelForCausalLM, set_seed
     from trl import SFTConfig, SFTTrainer, TrlParser
 
     args, config = TrlParser((BaseArguments, SFTConfig)).parse_args_and_config()
     set_seed(config.seed)
     tokenizer = arithmetic.build_tokenizer()
-    model = new_model(args)
+    start = args.model_name_or_path
+    model = AutoModelForCausalLM.from_pretrained(start) if start else new_model(args)
     batch_size = config.per_device_train_batch_size
     step_size = batch_size * config.gradient_accumulation_steps
     gen_kwargs = {"args": args, "batch_size": batch_size, "step_size": step_size, "seed": config.seed}
