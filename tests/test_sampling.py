@@ -16,7 +16,7 @@ def tiny(tiny_arithmetic):
 
 @pytest.fixture(scope="module")
 def prompts(tiny):
-    texts = ["1+1=<think>", "7-3*2+1=<think>", "2*3=<think>", "9-1-1-1=<think>"] * 4
+    texts = ["a1b+1=<think>", "a7b-3c*2d+1=<think>", "a2b*3=<think>", "a9b-1c-1d-1=<think>"] * 4
     return [tiny[1](text)["input_ids"] for text in texts]
 
 

@@ -84,11 +84,11 @@ def test_arithmetic_loads_its_splits():
 @pytest.mark.parametrize(
     ("completion", "reason"),
     [
-        ("7-3=4;4*2=8;</think>8", ""),
+        ("b7-3=4c4*2=8</think>8", ""),
         ("</think>8", ""),
         ("</think>9", "answered '9', not '8'"),
-        ("</think>8;8;8", "answered '8;8;8'"),
-        ("7-3=4;4*2=8;8", "thinking never closed"),
+        ("</think>8?8?8", "answered '8?8?8'"),
+        ("b7-3=4c4*2=8", "thinking never closed"),
         ("", "thinking never closed"),
     ],
 )

@@ -21,7 +21,7 @@ from timecost.errors import UserError
 
 ARMS = {"accuracy": "arithmetic_accuracy", "levin": "arithmetic_levin"}  # label -> packaged recipe
 REFERENCE = "accuracy"  # what the speed-up is measured against
-NUM_STEPS = 100
+NUM_STEPS = 120
 NUM_PROBLEMS, NUM_SAMPLES = 300, 8
 WRITTEN = ("results.json", "samples.jsonl", "report.html", "frontier.png", "frontier.svg")
 

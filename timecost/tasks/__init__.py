@@ -139,7 +139,8 @@ def _arithmetic_solutions(split: str) -> Iterable[Solution]:
         passes = {style: "".join(arithmetic.write_pass(problem, problem.values, style))
                   for style in arithmetic.OPERATIONS_PER_STEP}  # fmt: skip
         first, second = rng.sample(list(passes), 2)
-        thinking = {"direct": "", "checked": f"{passes[first]}?{passes[second]}", **passes}
+        midway = "".join(arithmetic.write_pass(problem, problem.values, "midway"))
+        thinking = {"direct": "", "midway": midway, "checked": f"{passes[first]}?{passes[second]}", **passes}
         for style, text in thinking.items():
             yield Solution(
                 f"{problem.expression} ({style})", text + arithmetic.THINK_END + problem.answer, problem.answer
