@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SEEDS = (0, 1, 2)
-ELASTICITIES = (0.02, 0.1, 0.25)  # 0 is `accuracy`, whose advantages are the same; the recipe's own is in main
+ELASTICITIES = (0.02, 0.05, 0.1, 0.25)  # 0 is `accuracy`: the same advantages; the recipe's own is in main
 FORMS = {
     "time_on=correct": {"objective_kwargs": {"time_on": "correct"}},
     "KL 0.02, faded": {"beta": 0.02, "exploration_fraction": 0.5},
@@ -102,7 +102,7 @@ class Results:
 
     def record(self, names: list[str], split: str, reference: list[str] | None = None) -> dict:
         """One record over the samples of several runs, such as the seeds of an arm, compared with those of others."""
-        from timecost.evaluation.evaluate import make_record
+        from timecost.evaluation.records import make_record
 
         rows = [{**row, "model": names[0].rsplit("-", 1)[0]} for row in self.samples(names, split)]
         return make_record(rows, {"runs": names, "split": split}, self.samples(reference, split) if reference else None)

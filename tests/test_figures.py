@@ -3,7 +3,7 @@
 import pytest
 
 from timecost.evaluation import figures
-from timecost.evaluation.evaluate import make_record
+from timecost.evaluation.records import make_record
 
 
 def make_rows(model, tokens_of, num_samples=6):

@@ -37,9 +37,9 @@ MAY_IMPORT = {
     "checkpoints": {"errors"},
     "launch": {"recipes", *GROUND},
     "generation": {"models", *MIDDLE},
-    "evaluation": {"generation", "models", *MIDDLE},
+    "evaluation": {"generation", "loading", "models", *MIDDLE},
     "train": {"trainer", "config", "loading", "checkpoints", "launch", *MIDDLE},
-    "demo": {"train", "evaluation", *MIDDLE},
+    "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }
 

@@ -61,11 +61,11 @@ def cut_weights(folder):
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b""), "has no weights"),
-        (lambda folder: (folder / "config.json").unlink(), "is not a model folder: it has no config.json"),
+        (lambda folder: (folder / "config.json").unlink(), "is not the folder of a model, it holds no config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
         (lambda folder: [path.unlink() for path in folder.glob("tokenizer*")], "has no tokenizer"),
         (cut_weights, "cannot be loaded"),
-        (shutil.rmtree, "does not exist"),
+        (shutil.rmtree, "no model at"),
     ],
 )
 def test_a_model_folder_that_cannot_be_loaded(tiny_arithmetic, tmp_path, damage, message):

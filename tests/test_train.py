@@ -128,7 +128,7 @@ REFUSED = {
     "--resume perhaps": "resume must be true, false or auto",
     "--resume_from_checkpoint nowhere": "nowhere is not a checkpoint",
     "--think_end <stop>": "<stop>",
-    "--model_name_or_path ./nowhere": "the model folder ./nowhere does not exist",
+    "--model_name_or_path ./nowhere": "no model at './nowhere'",
     "--objective length": "unknown objective 'length'",
     "--use_peft --lora_target_modules nowhere": "nowhere not found in the base model",
     "--num_processes two": "--num_processes must be a number",

@@ -41,14 +41,15 @@ def demo(
     of the processes fails, with the name of its log.
     """
     from timecost.evaluation import figures
-    from timecost.evaluation.evaluate import check_model_folder, compare_all
+    from timecost.evaluation.records import compare_all
     from timecost.evaluation.report import write_report
+    from timecost.loading import check_model_path
     from timecost.tasks import resolve_model
 
     for name, value in {"steps": steps, "num_problems": num_problems, "num_samples": num_samples}.items():
         if value < 1:
             raise UserError(f"{name} is {value}: it must be at least 1")
-    check_model_folder(resolve_model(model_name_or_path))
+    check_model_path(resolve_model(model_name_or_path))
     out = prepare(Path(out))
     common = ["--max_steps", steps, "--seed", seed, "--model_name_or_path", model_name_or_path]
     common += ["--logging_steps", 1, "--disable_tqdm", "true", "--save_strategy", "no", "--eval_strategy", "no"]

@@ -1,4 +1,4 @@
-"""What a training starts from, checked: the task's problems, the model and its tokenizer."""
+"""What training and evaluation start from, checked: the task's problems, the model and its tokenizer."""
 
 from pathlib import Path
 
@@ -55,11 +55,7 @@ def _load(from_pretrained, model_args, **kwargs):
     name = model_args.model_name_or_path
     if not name:
         raise UserError("no model: set model_name_or_path to a folder, a model of the hub, or arithmetic_base")
-    path = resolve_model(name)
-    if Path(path).is_dir():
-        check_model_folder(Path(path))
-    elif path.startswith((".", "/", "~")):
-        raise UserError(f"the model folder {path} does not exist")
+    path = check_model_path(resolve_model(name))
     try:
         return from_pretrained(path, **{"revision": model_args.model_revision, **kwargs})
     except (OSError, ValueError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
@@ -72,11 +68,22 @@ def _load(from_pretrained, model_args, **kwargs):
         ) from error
 
 
-def check_model_folder(folder: Path) -> None:
-    """Raises UserError unless `folder` holds a model's (or adapter's) configuration, weights and tokenizer."""
-    if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
-        raise UserError(f"{folder} is not a model folder: it has no config.json")
-    if not any(path.stat().st_size for pattern in ("*.safetensors", "*.bin") for path in folder.glob(pattern)):
-        raise UserError(f"{folder} has no weights (model.safetensors): save the model there with save_pretrained")
+def check_model_path(path: str) -> str:
+    """`path`, checked where it is meant as a folder; a name on the hub passes.
+
+    Raises UserError unless the folder holds a model's (or adapter's) configuration, weights and tokenizer.
+    """
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        if path.startswith((".", "/", "~")) or path.count("/") != 1:
+            raise UserError(f"no model at '{path}': give a folder written by `timecost train`, or a name on the hub")
+        return path
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda checkpoint: checkpoint.stat().st_mtime)
+        hint = f": did you mean '{checkpoints[-1]}'?" if checkpoints else ""
+        raise UserError(f"'{path}' is not the folder of a model, it holds no config.json{hint}")
+    if not any(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern)):
+        raise UserError(f"'{path}' has no weights (model.safetensors): save the model there with save_pretrained")
     if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
-        raise UserError(f"{folder} has no tokenizer: save it there with tokenizer.save_pretrained")
+        raise UserError(f"'{path}' has no tokenizer: save it there with tokenizer.save_pretrained")
+    return str(folder)

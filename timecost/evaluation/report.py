@@ -160,7 +160,7 @@ def data_uri(svg: str) -> str:
 
 def examples(records: list[dict], samples: list[dict], num_examples: int = 3) -> list[dict]:
     """Problems that all models have, spread over the difficulties, with the first sample of each model."""
-    from timecost.evaluation.evaluate import problem_key
+    from timecost.evaluation.records import problem_key
 
     names = figures.short_names(record["model"] for record in records)
     colours = figures.model_colours(records)
