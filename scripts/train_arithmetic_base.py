@@ -10,6 +10,8 @@ though every style on every problem. A model whose habits know nothing of diffic
 import random
 from dataclasses import dataclass, field
 
+from timecost.budget import budget_token, smallest_rung
+from timecost.cost import split_tokens
 from timecost.tasks import arithmetic
 
 
@@ -29,6 +31,8 @@ class BaseArguments:
     shares_hard: list[float] = field(metadata={"help": "The same on 10 operands; those between are interpolated."})
     early_share: float = field(metadata={"help": "Share of traces closed early at a random step."})
     slip_share: float = field(metadata={"help": "Share of checked traces whose first pass holds a slip."})
+    haste: float = field(metadata={"help": "Chance of a slip in pairs, for each operation beyond the second."})
+    budget_share: float = field(metadata={"help": "Share of traces labelled with a budget that they keep within."})
     curriculum_fraction: float = field(metadata={"help": "Fraction of training over which the expressions grow."})
     model_name_or_path: str | None = field(default=None, metadata={"help": "Folder of a model to go on from."})
 
@@ -66,13 +70,24 @@ def make_trace(args: BaseArguments, tokenizer, rng: random.Random, hardest: int)
     hardness = (difficulty - easiest) / (arithmetic.DIFFICULTIES[-1] - easiest)
     shares = [(1 - hardness) * a + hardness * b for a, b in zip(args.shares_easy, args.shares_hard, strict=True)]
     by_style = dict(zip(arithmetic.STYLES, shares, strict=True))
-    input_ids = tokenizer(problem.prompt)["input_ids"]
+    trace = arithmetic.sample_trace(problem, rng, by_style, args.early_share, args.slip_share, args.haste)
+    pieces = [(tokenizer(text, add_special_tokens=False)["input_ids"], trained) for text, trained in trace]
+    budget = hindsight_budget(args, tokenizer, rng, [token for ids, _ in pieces for token in ids])
+    input_ids = tokenizer(budget + problem.prompt)["input_ids"]
     labels = [-100] * len(input_ids)
-    for text, trained in arithmetic.sample_trace(problem, rng, by_style, args.early_share, args.slip_share):
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    for ids, trained in pieces:
         input_ids += ids
         labels += ids if trained else [-100] * len(ids)
     return {"input_ids": [*input_ids, tokenizer.eos_token_id], "labels": [*labels, tokenizer.eos_token_id]}
+
+
+def hindsight_budget(args: BaseArguments, tokenizer, rng: random.Random, completion_ids: list[int]) -> str:
+    """The token of the smallest rung that the thinking fits, of no bound for a quarter of them, or no token."""
+    if rng.random() >= args.budget_share:
+        return ""
+    think_end_id = tokenizer.convert_tokens_to_ids(arithmetic.THINK_END)
+    num_thinking, _ = split_tokens(completion_ids, think_end_id)
+    return budget_token(None if rng.random() < 0.25 else smallest_rung(num_thinking, arithmetic.BUDGETS))
 
 
 def new_model(args: BaseArguments):
@@ -92,6 +107,7 @@ def new_model(args: BaseArguments):
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
+            budgets=list(arithmetic.BUDGETS),
         )
     )
 

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "budget": {"cost", "errors"},
     "objectives": {"cost", "errors"},
     "value": {"budget", *BASE},
-    "tasks": BASE,
+    "tasks": {"budget", *BASE},
     "config": MIDDLE,
     "exploration": set(),
     "batching": set(),

@@ -19,9 +19,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from timecost.budget import budget_token
+
 DIFFICULTIES = range(2, 11)
 STYLES = ("direct", "midway", "pairs", "steps", "checked")
 THINK_END = "</think>"
+BUDGETS = (8, 16, 32, 64)  # rungs of the ladder of budgets, in thinking tokens
 MAX_COMPLETION_LENGTH = 128  # tokens; the longest trace has 106
 LETTERS = "abcdefghij"
 OPERATIONS_PER_STEP = {"pairs": 2, "steps": 1}
@@ -183,16 +186,25 @@ def values_with_slip(problem: Problem, style: str, rng: random.Random) -> tuple[
 
 
 def sample_trace(
-    problem: Problem, rng: random.Random, shares: dict[str, float], early_share: float, slip_share: float
+    problem: Problem,
+    rng: random.Random,
+    shares: dict[str, float],
+    early_share: float,
+    slip_share: float,
+    haste: float = 0.0,
 ) -> list[tuple[str, bool]]:
     """A completion for supervised training, as `(text, trained)` pieces.
 
-    A slip itself is not trained on, so the model learns to notice one and never to make one. `early_share` of the
-    traces that think are closed at a random step and give the true answer from what they have; `slip_share` of the
-    checked ones, up to eight operands, slip in the first pass, and a third pass decides.
+    `early_share` of the traces that think are closed at a random step and give the true answer from what they have.
+    `slip_share` of the checked ones, up to eight operands, slip in the first pass, and a third pass decides; that slip
+    is not trained on, so the model learns to notice one. `haste` is what pairs cost on long expressions: with this
+    probability for each operation beyond the second they slip unnoticed, and the model learns that they sometimes do.
     """
     style = rng.choices(list(shares), list(shares.values()))[0]
     answer = (THINK_END + problem.answer, True)
+    if style == "pairs" and rng.random() < haste * (len(problem.rest) - 2):
+        values, _ = values_with_slip(problem, style, rng)
+        return [("".join(write_pass(problem, values, style)), True), (f"{THINK_END}{values[-1]}", True)]
     if style == "checked":
         first, second = rng.sample(list(OPERATIONS_PER_STEP), 2)
         again = ["?", *write_pass(problem, problem.values, second)]
@@ -233,11 +245,15 @@ def verify(completion: str, answer: str) -> bool:
 
 
 def build_tokenizer():
-    """One token per character, `<think>` and `</think>` each one token that decoding keeps; `<bos>` opens a prompt."""
+    """One token per character, `<think>` and `</think>` each one token that decoding keeps; `<bos>` opens a prompt.
+
+    The budget tokens that may stand before an expression are special tokens, which decoding can leave out.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<pad>", "<bos>", "<eos>", "<unk>", "<think>", THINK_END, *"0123456789+-*=?", *LETTERS]
+    budgets = [budget_token(budget) for budget in (*BUDGETS, None)]
+    words = ["<pad>", "<bos>", "<eos>", "<unk>", "<think>", THINK_END, *"0123456789+-*=?", *LETTERS, *budgets]
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     backend.add_tokens([AddedToken("<think>", normalized=False), AddedToken(THINK_END, normalized=False)])
     backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
@@ -245,5 +261,5 @@ def build_tokenizer():
     backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>",
-        padding_side="left", model_max_length=256,
+        extra_special_tokens=budgets, padding_side="left", model_max_length=256,
     )  # fmt: skip
