@@ -101,5 +101,7 @@ def test_of_several_processes_the_main_one_speaks(command, capsys, monkeypatch):
 
 
 def test_the_installed_command_answers():
-    out = subprocess.run([sys.executable, "-m", "timecost.cli", "--version"], capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-m", "timecost.cli", "--version"], capture_output=True, text=True, timeout=60
+    )
     assert (out.returncode, out.stdout) == (0, "timecost 0.1.0\n")

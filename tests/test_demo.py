@@ -1,12 +1,12 @@
 """The demo's parts with stand-ins for its child processes, and once in full with two steps of training."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from processes import finish
 
 from timecost import demo
 from timecost.errors import UserError
@@ -117,7 +117,7 @@ def test_demo_in_two_steps(tiny_arithmetic, tmp_path):
         "2",
     ]
     command += ["--model_name_or_path", tiny_arithmetic, "--out", str(tmp_path / "demo")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = finish(command, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[:4]] == ["model", "base", "accuracy", "levin"]
     written = {path.name for path in (tmp_path / "demo").iterdir()}

@@ -120,7 +120,8 @@ def test_no_file_imports_the_root_folders_as_packages():
 def loaded_by(statement: str) -> set[str]:
     """Top-level modules in memory after a statement in a fresh interpreter."""
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    command = [sys.executable, "-c", code]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split())
 
 
 def test_the_command_line_loads_nothing_heavy():

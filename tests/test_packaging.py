@@ -20,9 +20,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def run(*command, cwd: Path, **env: str) -> str:
-    result = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True
-    )
+    options = {"cwd": cwd, "env": {**os.environ, **env}, "capture_output": True, "text": True, "timeout": 300}
+    result = subprocess.run([sys.executable, *command], **options)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

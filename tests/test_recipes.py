@@ -6,11 +6,11 @@ that rewards, advantages, gradients and updates must agree whatever the number o
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import finish
 
 from timecost.cli import main
 from timecost.options import find_recipe, load_recipe, read_options
@@ -67,9 +67,7 @@ def run(command, folder: Path, model: str, per_device: int, recipe: str) -> dict
     sizes = ["--per_device_train_batch_size", str(per_device), "--per_device_eval_batch_size", str(per_device)]
     options = ["--config", recipe, "--model_name_or_path", model, "--output_dir", str(folder), *SMALL.split(), *sizes]
     path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    result = subprocess.run(
-        [*command, *options], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-    )
+    result = finish([*command, *options], PYTHONPATH=path)
     assert result.returncode == 0, result.stdout + result.stderr
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     summary = json.loads((folder / "train_summary.json").read_text())
@@ -84,7 +82,7 @@ def test_two_processes_give_what_one_gives(recipe, tiny_qwen3, tmp_path, data_di
     import torch
 
     timecost = [sys.executable, "-m", "timecost.cli", "train"]
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch"]
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
     config = ["--config_file", str(ROOT / "recipes/accelerate/two_cpu.yaml"), str(ROOT / "scripts/train.py")]
     one = run(timecost, tmp_path / "one", tiny_qwen3, 12, recipe)
     by_command = run([*timecost, "--num_processes", "2"], tmp_path / "by_command", tiny_qwen3, 6, recipe)

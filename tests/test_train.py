@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import abort, finish
 
 from timecost.checkpoints import newest_complete
 from timecost.cli import main
@@ -222,12 +223,19 @@ def test_a_stopped_run_says_where_to_continue(tiny_arithmetic, tmp_path, num_pro
             [*command, *COMMON.split(), "--save_total_limit", "1"],
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"},
         )
-        while process.poll() is None and not list((tmp_path / "out").glob("checkpoint-*/timecost_complete.json")):
-            time.sleep(0.1)
-        process.send_signal(number)
-        assert process.wait(timeout=60) == code
+        try:
+            deadline = time.monotonic() + 240
+            while not list((tmp_path / "out").glob("checkpoint-*/timecost_complete.json")):
+                assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+                time.sleep(0.1)
+            process.send_signal(number)
+            assert process.wait(timeout=60) == code
+        except (AssertionError, subprocess.TimeoutExpired):
+            abort(process)  # on which Python writes its stacks
+            print((tmp_path / "stderr").read_text()[-20_000:])
+            raise
     lines = (tmp_path / "stderr").read_text().splitlines()
     word = {130: "interrupted", 143: "terminated"}[code]
     (line,) = [line for line in lines if line.startswith(word)]
@@ -239,7 +247,7 @@ def test_a_stopped_run_says_where_to_continue(tiny_arithmetic, tmp_path, num_pro
 @pytest.mark.slow
 def test_an_error_of_several_processes_is_told_once(tmp_path):
     command = [sys.executable, "-m", "timecost.cli", "train", "--num_processes", "2", "--output_dir", str(tmp_path)]
-    result = subprocess.run([*command, "--learning_rat", "1"], capture_output=True, text=True)
+    result = finish([*command, "--learning_rat", "1"])
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error: unknown option 'learning_rat'")
     assert result.stderr.count("error: ") == 1 and "Traceback" not in result.stderr

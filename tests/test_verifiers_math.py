@@ -204,7 +204,7 @@ def test_the_worker_ends_with_its_process(end):
 
 def is_zombie(pid: int) -> bool:
     """Dead, and waiting for an init process that does not collect it, as in some containers."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], stdout=subprocess.PIPE, text=True).stdout
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, timeout=60).stdout
     return state.strip().startswith("Z")
 
 
@@ -217,6 +217,7 @@ _math_worker.main()
 
 
 def test_the_kernel_ends_a_worker_that_is_lost_in_a_multiplication():
-    worker = subprocess.run([sys.executable, "-c", BUSY_WORKER], input=b'["387420489", "5"]\n', stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", BUSY_WORKER]
+    worker = subprocess.run(command, input=b'["387420489", "5"]\n', stdout=subprocess.PIPE, timeout=120)
     assert worker.stdout == b'{"correct": true}\n'  # ready, and no reply to the question
     assert worker.returncode == -signal.SIGPROF
