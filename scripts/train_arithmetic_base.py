@@ -31,6 +31,7 @@ class BaseArguments:
     shares_hard: list[float] = field(metadata={"help": "The same on 10 operands; those between are interpolated."})
     early_share: float = field(metadata={"help": "Share of traces closed early at a random step."})
     slip_share: float = field(metadata={"help": "Share of checked traces whose first pass holds a slip."})
+    easy_weight: float = field(metadata={"help": "An expression of d operands is drawn with weight min(1, this * d)."})
     haste: float = field(metadata={"help": "Chance of a slip in pairs, for each operation beyond the second."})
     budget_share: float = field(metadata={"help": "Share of traces labelled with a budget that they keep within."})
     curriculum_fraction: float = field(metadata={"help": "Fraction of training over which the expressions grow."})
@@ -63,7 +64,7 @@ def make_trace(args: BaseArguments, tokenizer, rng: random.Random, hardest: int)
     easiest = arithmetic.DIFFICULTIES[0]
     difficulties = range(easiest, hardest + 1)
     # There are few expressions of two or three operands: seen too often, they are learned by heart.
-    difficulty = rng.choices(difficulties, [min(1.0, 0.2 * d) for d in difficulties])[0]
+    difficulty = rng.choices(difficulties, [min(1.0, args.easy_weight * d) for d in difficulties])[0]
     problem = arithmetic.sample_problem(rng, difficulty)
     while arithmetic.split_of(problem) != "train":
         problem = arithmetic.sample_problem(rng, difficulty)

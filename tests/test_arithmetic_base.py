@@ -25,19 +25,16 @@ def test_every_style_is_used_on_every_difficulty():
 
 
 def test_there_is_a_saving_to_find():
-    """The best choice of style per difficulty loses at most a point against any one style used everywhere.
-
-    It takes at most 0.60 of the tokens of working one operation a step, and fewer than any style within that point.
-    """
+    """The best choice of style per difficulty loses at most a point against the best style used everywhere, and takes
+    at most 0.60 of its tokens."""
 
     def everywhere(style, name):
         return sum(cell[style][name] for cell in CELLS.values()) / len(CELLS)
 
-    enough = max(everywhere(style, "accuracy") for style in STYLES) - 0.01
+    best = max(STYLES, key=lambda style: everywhere(style, "accuracy"))
     choices = best_mixture([{s: (cell[s]["tokens"], cell[s]["accuracy"]) for s in STYLES} for cell in CELLS.values()])
-    tokens = min(tokens for tokens, accuracy in choices if accuracy >= enough)
-    assert tokens <= 0.60 * everywhere("steps", "tokens")
-    assert all(tokens < 0.9 * everywhere(s, "tokens") for s in STYLES if everywhere(s, "accuracy") >= enough)
+    tokens = min(tokens for tokens, accuracy in choices if accuracy >= everywhere(best, "accuracy") - 0.01)
+    assert tokens <= 0.60 * everywhere(best, "tokens")
 
 
 @pytest.mark.slow

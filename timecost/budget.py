@@ -1,10 +1,34 @@
-"""Budgets of thinking: the tokens that stand for them, and the ladder of rungs that a model was trained on.
+"""Budgets of thinking: the tokens that stand for them, the ladder that a model was trained on, and how a prompt asks.
 
-A budget is a number of thinking tokens, or None for no bound. It stands in the prompt as one special token,
-`<|budget_64|>` or `<|budget_inf|>`, so that it reaches any server unchanged. Nothing here imports torch.
+A budget is a number of thinking tokens, or None for no bound; the answer has a reserve of its own. It stands in the
+prompt as one special token, `<|budget_64|>` or `<|budget_inf|>`, so that it reaches any server unchanged: before a
+plain prompt, at the start of the last user message of a conversation, or through the template variable
+`thinking_budget`. The rungs of the ladder are kept in the model's config, as `budgets`.
 """
 
+import random
 from collections.abc import Sequence
+
+from timecost.errors import UserError
+
+# Rewrites the messages of any chat template: `thinking_budget` is a rung, or "inf".
+TEMPLATE_PREFIX = """\
+{%- if thinking_budget is defined and thinking_budget is not none -%}
+{%- set rewritten = namespace(messages=[], last=-1) -%}
+{%- for message in messages -%}
+{%- if message.role == 'user' -%}{%- set rewritten.last = loop.index0 -%}{%- endif -%}
+{%- endfor -%}
+{%- for message in messages -%}
+{%- if loop.index0 == rewritten.last -%}
+{%- set content = '<|budget_' ~ thinking_budget ~ '|>' ~ message.content -%}
+{%- set rewritten.messages = rewritten.messages + [dict(message, content=content)] -%}
+{%- else -%}
+{%- set rewritten.messages = rewritten.messages + [message] -%}
+{%- endif -%}
+{%- endfor -%}
+{%- set messages = rewritten.messages -%}
+{%- endif -%}
+"""
 
 
 def budget_token(budget: int | None) -> str:
@@ -12,6 +36,111 @@ def budget_token(budget: int | None) -> str:
     return f"<|budget_{'inf' if budget is None else budget}|>"
 
 
+def parse_budget(text: str | int) -> int | None:
+    """A budget as a user writes it: a number of thinking tokens, 0 for none, `inf` for no bound (None).
+
+    Raises UserError for anything else.
+    """
+    if str(text).lower() in ("inf", "none", "-1"):
+        return None
+    try:
+        budget = int(text)
+    except ValueError:
+        budget = -1
+    if budget < 0:
+        raise UserError(f"a budget is a number of thinking tokens, 0 for no thinking, or inf, not '{text}'")
+    return budget
+
+
+def check_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
+    """The rungs as a tuple. Raises UserError unless they are whole numbers that rise from at least 1."""
+    rungs = tuple(rungs)
+    whole = all(isinstance(rung, int) and rung >= 1 for rung in rungs)
+    if not rungs or not whole or list(rungs) != sorted(set(rungs)):
+        raise UserError(f"budgets must be whole numbers of tokens that rise, such as [64, 128, 256], not {list(rungs)}")
+    return rungs
+
+
 def smallest_rung(num_thinking: int, rungs: Sequence[int]) -> int | None:
     """The smallest rung that holds `num_thinking` tokens, None when none does: a trace's label in hindsight."""
     return min((rung for rung in rungs if num_thinking <= rung), default=None)
+
+
+def round_down(budget: int | None, rungs: Sequence[int]) -> int | None:
+    """The largest rung within a budget, so that a bound is never loosened; None and 0 stay what they are.
+
+    Raises UserError for a budget below the lowest rung.
+    """
+    if not budget:
+        return budget
+    within = [rung for rung in rungs if rung <= budget]
+    if not within:
+        raise UserError(
+            f"a budget of {budget} thinking tokens is below the model's lowest rung: it knows "
+            f"{', '.join(map(str, rungs))}, inf, and 0 for no thinking"
+        )
+    return max(within)
+
+
+def ladder_of(config, tokenizer) -> tuple[int, ...]:
+    """The rungs that a model was trained on. Raises UserError when it has none, or its tokenizer splits a token."""
+    rungs = getattr(config, "budgets", None)
+    if not rungs:
+        raise UserError("the model has no budget tokens: add them with timecost.budget.add_budget_tokens and train it")
+    for rung in (*rungs, None):
+        token = budget_token(rung)
+        ids = tokenizer.encode(token, add_special_tokens=False)
+        if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+            raise UserError(f"the tokenizer does not know {token} as one token: take the one saved with the model")
+    return check_rungs(rungs)
+
+
+def add_budget_tokens(model, tokenizer, rungs: Sequence[int]) -> list[int]:
+    """Give a model the tokens of a ladder; returns their ids, which LoRA takes as `trainable_token_indices`.
+
+    Adds special tokens to the tokenizer, `thinking_budget` to its chat template, rows to the embeddings (each starts as
+    the mean of the others), and `budgets` to the config. Twice is once. Raises UserError for rungs that do not rise.
+    """
+    import torch
+
+    rungs = check_rungs(rungs)
+    tokens = [budget_token(rung) for rung in (*rungs, None)]
+    num_before = len(tokenizer)
+    tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, *tokens]})
+    if tokenizer.chat_template and "thinking_budget" not in tokenizer.chat_template:
+        tokenizer.chat_template = TEMPLATE_PREFIX + tokenizer.chat_template
+    embeddings = [model.get_input_embeddings(), model.get_output_embeddings()]
+    means = [None if table is None else table.weight[:num_before].mean(0, keepdim=True) for table in embeddings]
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    ids = tokenizer.convert_tokens_to_ids(tokens)
+    new = [token_id for token_id in ids if token_id >= num_before]
+    with torch.no_grad():
+        for table, mean in zip([model.get_input_embeddings(), model.get_output_embeddings()], means, strict=True):
+            if table is not None and new:
+                table.weight[new] = mean
+    model.config.budgets = list(rungs)
+    return ids
+
+
+def with_budget(prompt, budget: int | None):
+    """A copy of a prompt, text or messages, that asks for a budget. 0 is not said in the prompt: see `generation`."""
+    token = budget_token(budget)
+    if isinstance(prompt, str):
+        return token + prompt
+    last = max((i for i, message in enumerate(prompt) if message["role"] == "user"), default=None)
+    if last is None:
+        raise UserError("a conversation without a user message cannot carry a budget")
+    return [{**m, "content": token + m["content"]} if i == last else m for i, m in enumerate(prompt)]
+
+
+def draw_budget(prompt, rungs: Sequence[int], inf_share: float, *key) -> tuple[object, int | None]:
+    """The prompt of a group in training with the budget that it asks for, the same wherever `key` is the same.
+
+    With probability `inf_share` no bound, said by its token or, as often, by none; else a rung, each as likely.
+    """
+    rng = random.Random(":".join(map(str, key)))
+    if rng.random() >= inf_share:
+        budget = rng.choice(list(rungs))
+        return with_budget(prompt, budget), budget
+    return (with_budget(prompt, None) if rng.random() < 0.5 else prompt), None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig
 
+from timecost.budget import check_rungs
 from timecost.errors import UserError
 from timecost.objectives import REGISTRY
 
@@ -46,6 +47,17 @@ class TimeCostConfig(GRPOConfig):
             "None: both stay constant."
         },
     )
+    budgets: list[int] | None = field(
+        default=None,
+        metadata={
+            "help": "Rungs of thinking tokens to train on, such as 64 128 256: each group of completions is asked to "
+            "keep within one, and one that overruns it is wrong. The model needs their tokens (timecost.budget). None: "
+            "prompts stay as they are."
+        },
+    )
+    budget_inf_share: float = field(
+        default=0.25, metadata={"help": "With budgets: share of groups that are asked for no bound."}
+    )
     scale_rewards: str = field(default="none", metadata={"help": "See GRPOConfig; anything but 'none' warns."})
     loss_type: str = field(default="dr_grpo", metadata={"help": "See GRPOConfig; 'grpo' and 'sapo' are refused."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Off, so that a NaN loss is seen."})
@@ -58,6 +70,10 @@ class TimeCostConfig(GRPOConfig):
             raise UserError("objective_kwargs must be a mapping, such as {price: 0.001}")
         if self.prompt_cost <= 0:
             raise UserError(f"prompt_cost={self.prompt_cost} must be positive: the log of a cost is taken")
+        if self.budgets is not None:
+            self.budgets = list(check_rungs(self.budgets))
+        if not 0 <= self.budget_inf_share <= 1:
+            raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:
             raise UserError(f"exploration_fraction={self.exploration_fraction} must lie in (0, 1]")
         if self.loss_type in ("grpo", "sapo"):

@@ -15,6 +15,7 @@ from accelerate.utils import gather, gather_object
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
+from timecost.budget import draw_budget, ladder_of
 from timecost.config import TimeCostConfig
 from timecost.cost import split_tokens, token_cost
 from timecost.errors import UserError
@@ -59,8 +60,25 @@ class TimeCostTrainer(GRPOTrainer):
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
         self.reward_func_names[0] = "objective"
         self.think_end_id = single_token_id(self.processing_class, args.think_end)
+        if args.budgets:
+            ladder = ladder_of(self.model.config, self.processing_class)
+            if strange := set(args.budgets) - set(ladder):
+                raise UserError(
+                    f"budget {min(strange)} is not a rung of the model: it knows {', '.join(map(str, ladder))}"
+                )
         if args.exploration_fraction is not None:
             self.add_callback(FadeExploration(self, args.exploration_fraction))
+
+    def _generate_and_score_completions(self, inputs):
+        if self.args.budgets and self.model.training:
+            first = self.accelerator.process_index * len(inputs)
+            inputs = [dict(row) for row in inputs]
+            for i, row in enumerate(inputs, start=first):
+                key = (self.args.seed, self.state.global_step, self._step, i // self.num_generations)
+                row["prompt"], row["budget"] = draw_budget(
+                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
+                )
+        return super()._generate_and_score_completions(inputs)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -69,7 +87,7 @@ class TimeCostTrainer(GRPOTrainer):
 
         split = [split_tokens(list(ids), self.think_end_id) for ids in completion_ids_list]
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
-        correct = rewards[:, 0].clone().view(-1, num_generations)
+        correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
         objective = self.objective(correct, cost)
         rewards[:, 0] = objective.flatten()
@@ -88,6 +106,21 @@ class TimeCostTrainer(GRPOTrainer):
         for name, value in values.items():
             self._metrics[mode][f"timecost/{name}"].append(float(value))
         return rewards
+
+    def _within_budget(self, inputs, split: torch.Tensor, correct: torch.Tensor, mode: str) -> torch.Tensor:
+        """Correctness after budgets: thinking that overruns its own is wrong. Logs overshoot and use of the rungs."""
+        if not self.args.budgets or mode == "eval":
+            return correct
+        asked = [float("inf") if row["budget"] is None else row["budget"] for row in inputs]
+        budget = gather(torch.tensor(asked, dtype=torch.float32, device=split.device))
+        over = split[:, 0] > budget
+        bound = torch.isfinite(budget)
+        self._metrics[mode]["timecost/overshoot"].append(float(over[bound].float().mean()) if bound.any() else 0.0)
+        for rung in self.args.budgets:
+            if (at := budget == rung).any():
+                self._metrics[mode][f"timecost/budget_{rung}/accuracy"].append(float(torch.nanmean(correct[at])))
+                self._metrics[mode][f"timecost/budget_{rung}/thinking_tokens"].append(float(split[at, 0].mean()))
+        return torch.where(over & ~torch.isnan(correct), 0.0, correct)
 
     def _style_shares(self, completions) -> dict[str, float]:
         """Share of each style seen so far in the run, over all processes."""
