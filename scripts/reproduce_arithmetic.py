@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SEEDS = (0, 1, 2)
-ELASTICITIES = (0.05, 0.07)  # 0 is `accuracy`: the same advantages; the recipe's own is in main
+ELASTICITIES = (0.02, 0.1, 0.25)  # 0 is `accuracy`: the same advantages; the recipe's own is in main
 FORMS = {
     "time_on=correct": {"objective_kwargs": {"time_on": "correct"}},
     "KL 0.02, faded": {"beta": 0.02, "exploration_fraction": 0.5},

@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "checkpoints": {"errors"},
     "launch": {"recipes", *GROUND},
     "generation": {"models", *MIDDLE},
+    "generate": {"generation", "evaluation", *MIDDLE},
     "evaluation": {"generation", "loading", "models", *MIDDLE},
     "train": {"trainer", "config", "loading", "checkpoints", "launch", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},

@@ -19,6 +19,7 @@ from timecost.options import with_underscores
 COMMANDS = {
     "demo": ("timecost.demo", "train, evaluate and report on two CPU cores, offline, in minutes"),
     "train": ("timecost.train", "train from a recipe: --config NAME|PATH [--num_processes N] [--any_field VALUE]"),
+    "generate": ("timecost.generate", "answer questions within a budget of thinking: --budget N [--enforce hard]"),
     "evaluate": ("timecost.evaluation.evaluate", "measure accuracy, tokens and speed-up on tasks and budgets"),
     "report": ("timecost.evaluation.report", "write one self-contained HTML page from results"),
     "validate": ("timecost.tasks.validate", "check that a task's gold answers score 1.0"),

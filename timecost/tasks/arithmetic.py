@@ -2,7 +2,7 @@
 
     prompt    a7b-3c*2d+1=<think>               7, then b: minus 3, c: times 2, d: plus 1
     steps     b7-3=4c4*2=8d8+1=9</think>9       one operation a step, written out
-    pairs     c-3*2=8d+1=9</think>9             two operations a step, the running value in mind
+    pairs     c-3*2=8d+1=9</think>9             two operations a step, the running value in mind: slips on long ones
     midway    c8</think>9                       the value halfway, nothing else
     direct    </think>9                         no thought
     checked   c-3*2=8d+1=9?b7-3=4...</think>9   a second pass in another style; a third decides when they disagree

@@ -1,0 +1,60 @@
+"""`timecost generate`: a question on the command line, and a file of them."""
+
+import json
+
+import pytest
+
+from timecost.errors import UserError
+from timecost.generate import run
+
+QUESTION = "a7b-3=<think>"
+
+
+@pytest.fixture
+def model(tiny_arithmetic):
+    return ["--model_name_or_path", tiny_arithmetic, "--max_answer_tokens", "4", "--no_condition"]
+
+
+def test_a_reply_is_streamed_and_its_use_told(model, capsys):
+    run([*model, "--budget", "8", QUESTION])
+    said = capsys.readouterr()
+    assert said.out.strip() and "thinking tokens of 8" in said.err and "stopped: " in said.err
+
+
+def test_a_reply_as_json(model, capsys):
+    run([*model, "--thinking_budget", "8", "--json", QUESTION])
+    reply = json.loads(capsys.readouterr().out)
+    assert reply["budget"] == 8 and reply["thinking_tokens"] <= 8 and reply["cost"] > 1
+
+
+def test_a_file_of_questions_keeps_its_columns_and_own_budgets(model, tmp_path, capsys):
+    rows = [{"id": 1, "prompt": QUESTION}, {"id": 2, "prompt": QUESTION, "budget": 0}, {"id": 3, "prompt": QUESTION}]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    paths = ["--input_path", str(tmp_path / "in.jsonl"), "--output_path", str(tmp_path / "out.jsonl")]
+    run([*model, "--budget", "6", "--batch_size", "2", *paths])
+    replies = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(reply["id"], reply["budget"]) for reply in replies] == [(1, 6), (2, 0), (3, 6)]
+    assert all(reply["thinking_tokens"] <= reply["budget"] for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "either a question or --input_path"),
+        ([QUESTION, "--budget", "lots"], "number of thinking tokens"),
+        ([QUESTION, "--budget", "auto"], "needs a value head"),
+        ([QUESTION, "--bugdet", "8"], "did you mean '--budget'"),
+        ([QUESTION, "--max_answer_tokens", "0"], "needs a reserve"),
+        (["--input_path", "questions.jsonl"], "go together"),
+        (["--input_path", "nowhere.jsonl", "--output_path", "x"], "cannot read nowhere.jsonl"),
+    ],
+)
+def test_wrong_options_are_one_line(tiny_arithmetic, options, message):
+    with pytest.raises(UserError, match=message):
+        run(["--model_name_or_path", tiny_arithmetic, *options])
+
+
+def test_a_line_without_a_prompt_is_named(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n{"question": "y"}\n')
+    with pytest.raises(UserError, match="in.jsonl, line 2: no prompt"):
+        run([*model, "--input_path", str(tmp_path / "in.jsonl"), "--output_path", str(tmp_path / "out.jsonl")])

@@ -1,0 +1,147 @@
+"""`timecost generate`: one question streamed to the terminal, or a file of them, within a budget of thinking.
+
+    timecost generate --model_name_or_path DIR --budget 64 "What is 17 * 24?"
+    timecost generate --model_name_or_path DIR --budget 64 --input_path questions.jsonl --output_path replies.jsonl
+
+A line of the input holds `prompt`, text or messages, and may hold a `budget` of its own.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from timecost.budget import parse_budget
+from timecost.errors import UserError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are UserErrors."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message):
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        known = [option for action in self._actions for option in action.option_strings]
+        raise UserError(f"{message}{nearest(unknown, known) if unknown else ''} (`{self.prog} --help` lists them)")
+
+
+def build_parser() -> Parser:
+    parser = Parser("timecost generate", description="Answer within a budget of thinking tokens.")
+    add = parser.add_argument
+    add("prompt", nargs="?", help="the question; a model with a chat template gets it as a user message")
+    add("--model_name_or_path", required=True, help="folder of a model, or its name (arithmetic_base is built in)")
+    add("--budget", "--thinking_budget", "--reasoning_budget", default="inf",
+        help="thinking tokens: a number, 0 for none, inf for no bound, auto where there is a value head")  # fmt: skip
+    add("--enforce", default="hard", help="none: the prompt asks; soft: with a grace to wrap up; hard (default)")
+    add("--no_condition", action="store_true", help="do not say the budget in the prompt: cut any model at it")
+    add(
+        "--max_answer_tokens",
+        type=int,
+        help="reserve of the answer in tokens (default: 512; a quarter of a short context)",
+    )
+    add("--temperature", type=float, default=1.0, help="sampling temperature, 0 for the likeliest token (default: 1.0)")
+    add("--num_beams", type=int, default=1, help="beams of a beam search (default: 1, none)")
+    add("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
+    add("--batch_size", type=int, default=32, help="lines of the input answered together (default: 32)")
+    add("--input_path", help="JSONL file with one prompt a line, instead of the question")
+    add("--output_path", help="JSONL file for the replies to --input_path")
+    add("--json", action="store_true", help="print the reply as one JSON object instead of streaming it")
+    return parser
+
+
+def run(argv: list[str]) -> None:
+    """The command `timecost generate`."""
+    args = build_parser().parse_args(argv)
+    if (args.prompt is None) == (args.input_path is None):
+        raise UserError("give either a question or --input_path with a file of them")
+    if (args.input_path is None) != (args.output_path is None):
+        raise UserError("--input_path and --output_path go together")
+    if args.budget == "auto":
+        raise UserError("--budget auto needs a value head, which this model does not have: name a number, 0 or inf")
+    if args.temperature < 0 or args.batch_size < 1 or args.num_beams < 1:
+        raise UserError("temperature must be at least 0, batch_size and num_beams at least 1")
+    budget = parse_budget(args.budget)
+    rows = [{"prompt": args.prompt}] if args.input_path is None else read_prompts(args.input_path)
+    budgets = [parse_budget(row["budget"]) if "budget" in row else budget for row in rows]
+
+    from timecost.evaluation.evaluate import load_model
+    from timecost.generation import check_options, generate
+
+    check_options(args.enforce, not args.no_condition, budgets, args.max_answer_tokens)
+    model, tokenizer = load_model(args.model_name_or_path)
+    prompts = [as_prompt(row["prompt"], tokenizer) for row in rows]
+    options = {
+        "enforce": args.enforce, "condition": not args.no_condition, "max_answer_tokens": args.max_answer_tokens,
+        "temperature": args.temperature, "num_beams": args.num_beams, "seed": args.seed,
+    }  # fmt: skip
+    if args.input_path is None:
+        streams = not args.json and args.num_beams == 1
+        reply = generate(
+            model, tokenizer, prompts, budgets, streamer=streamer(tokenizer) if streams else None, **options
+        )
+        print_reply(reply[0], as_json=args.json, streamed=streams)
+        return
+    from tqdm import tqdm
+
+    part = Path(f"{args.output_path}.part")
+    with open(part, "w", encoding="utf-8") as file, tqdm(total=len(rows), unit="prompt", disable=None) as bar:
+        for start in range(0, len(rows), args.batch_size):
+            batch = slice(start, start + args.batch_size)
+            for row, reply in zip(
+                rows[batch], generate(model, tokenizer, prompts[batch], budgets[batch], **options), strict=True
+            ):
+                file.write(json.dumps({**row, **reply.to_json()}, ensure_ascii=False) + "\n")
+                bar.update()
+    part.replace(args.output_path)
+    print(f"wrote {args.output_path}")
+
+
+def read_prompts(path: str) -> list[dict]:
+    """The rows of a JSONL file. Raises UserError for one that is not an object with a prompt."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict) or not row.get("prompt"):
+            raise UserError(f'{path}, line {number}: no prompt; a line is {{"prompt": "..."}}')
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path} holds no prompts")
+    return rows
+
+
+def as_prompt(prompt, tokenizer):
+    """A question as a message where the tokenizer has a chat template, as it is elsewhere."""
+    if isinstance(prompt, str) and tokenizer.chat_template:
+        return [{"role": "user", "content": prompt}]
+    if not isinstance(prompt, str) and not tokenizer.chat_template:
+        raise UserError("the model has no chat template: give prompts as text, not as messages")
+    return prompt
+
+
+def streamer(tokenizer):
+    from transformers import TextStreamer
+
+    return TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+
+
+def print_reply(reply, *, as_json: bool, streamed: bool) -> None:
+    if as_json:
+        print(json.dumps(reply.to_json(), ensure_ascii=False))
+        return
+    if not streamed:
+        print(reply.thinking + "\n" + reply.answer)
+    budget = "inf" if reply.budget is None else reply.budget
+    used = f"{reply.thinking_tokens} thinking tokens of {budget}, {reply.answer_tokens} of answer"
+    over = f", {reply.overshoot} over" if reply.overshoot else ""
+    print(f"[{used}{over}; stopped: {reply.stop_cause}; cost {reply.cost:g} tokens]", file=sys.stderr)

@@ -1,0 +1,231 @@
+"""Generation within a budget of thinking: the prompt asks for it, a guard holds it, the reply says what was used.
+
+`enforce` says what is promised. none: the prompt asks, nothing more. soft: thinking that overruns gets a quarter of
+its budget to wrap up and is then closed. hard: at the bound the end-of-thinking token is forced and the answer
+follows, always. The answer has a reserve of its own, so thinking never eats it.
+"""
+
+from dataclasses import asdict, dataclass
+
+from timecost.budget import ladder_of, round_down, with_budget
+from timecost.cost import split_tokens
+from timecost.errors import UserError
+
+ENFORCE = ("none", "soft", "hard")
+GRACE = 0.25  # of the budget, to wrap up in
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one prompt. Counts are in tokens; `</think>` and the end of sequence belong to the answer."""
+
+    thinking: str
+    answer: str
+    thinking_tokens: int
+    answer_tokens: int
+    budget: int | None  # as asked for; None: no bound
+    rung: int | None  # as the prompt says it
+    enforce: str
+    overshoot: int  # thinking tokens beyond the budget
+    stop_cause: str  # natural | budget (thinking was closed at the bound) | length (something was cut off)
+    cost: float  # tokens, with one for reading the prompt
+    completion_ids: tuple[int, ...] = ()
+
+    def to_json(self) -> dict:
+        """The fields without the token ids."""
+        fields = asdict(self)
+        del fields["completion_ids"]
+        return fields
+
+
+class BudgetGuard:
+    """A logits processor of transformers' `generate` that bounds thinking and answer, row by row.
+
+    Everything is read off the tokens behind the prompt at every step, so that left padding, a natural end and the
+    reordering of beams need no bookkeeping. `bounds` are thinking tokens per prompt, None for no bound; `closed` tells
+    the prompts that close the thinking themselves. While thinking is open the end of sequence is barred: there would be
+    no answer. In the answer the tokens of thinking are barred: thinking would go on there.
+    """
+
+    def __init__(self, bounds, closed, prompt_length: int, think_end_id: int, eos_ids: list[int], reopen_ids: list[int],
+                 max_answer_tokens: int):  # fmt: skip
+        import torch
+
+        self.bounds = torch.tensor([torch.iinfo(torch.int64).max if bound is None else bound for bound in bounds])
+        self.closed = torch.tensor(closed, dtype=torch.bool)
+        self.prompt_length = prompt_length
+        self.think_end_id, self.eos_ids, self.reopen_ids = think_end_id, eos_ids, reopen_ids
+        self.max_answer_tokens = max_answer_tokens
+
+    def __call__(self, input_ids, scores):
+        import torch
+
+        beams = len(scores) // len(self.bounds)
+        bounds = self.bounds.to(scores.device).repeat_interleave(beams)
+        closed_by_prompt = self.closed.to(scores.device).repeat_interleave(beams)
+        written = input_ids[:, self.prompt_length :]
+        length = written.shape[1]
+        is_end = written == self.think_end_id
+        closed = is_end.any(1) | closed_by_prompt
+        start = torch.where(closed_by_prompt, 0, is_end.int().argmax(1) + 1 if length else 0)  # of the answer
+        close = ~closed & (length >= bounds)
+        finish = closed & (length - start >= self.max_answer_tokens)
+        barred = torch.zeros_like(scores, dtype=torch.bool)
+        barred[:, self.eos_ids] = ~closed[:, None]
+        barred[:, [self.think_end_id, *self.reopen_ids]] |= closed[:, None]
+        barred |= (close | finish)[:, None]
+        barred[:, self.think_end_id] &= ~close
+        barred[:, self.eos_ids[0]] &= ~finish
+        scores = scores.masked_fill(barred, -torch.inf)
+        # what is forced may have been ruled out by an earlier processor
+        scores[:, self.think_end_id] = torch.where(close, 0.0, scores[:, self.think_end_id])
+        scores[:, self.eos_ids[0]] = torch.where(finish, 0.0, scores[:, self.eos_ids[0]])
+        return scores
+
+
+def generate(
+    model,
+    tokenizer,
+    prompts: list,
+    budgets: list[int | None],
+    *,
+    enforce: str = "hard",
+    condition: bool = True,
+    max_answer_tokens: int | None = None,
+    max_thinking_tokens: int | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    num_beams: int = 1,
+    think_start: str = "<think>",
+    think_end: str = "</think>",
+    streamer=None,
+) -> list[Reply]:
+    """One reply for each prompt (text, or messages) within its budget of thinking tokens: one batch.
+
+    A budget is rounded down to the model's ladder where the prompt says it, and bounds the thinking as it was asked.
+    0 answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
+    With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
+    reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context).
+    Temperature 0 takes the likeliest token. Raises UserError for what contradicts itself, a budget below the ladder, a
+    context that is too short, and a model or tokenizer without the tokens.
+    """
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    check_options(enforce, condition, budgets, max_answer_tokens)
+    think_end_id = single_id(tokenizer, think_end)
+    if think_end_id is None:
+        raise UserError(f"the tokenizer has no token {think_end!r}: name the one that ends the thinking")
+    asked = any(budgets) and condition
+    ladder = ladder_of(model.config, tokenizer) if asked else ()
+    rungs = [round_down(budget, ladder) if condition else None for budget in budgets]
+    encoded = [
+        encode(tokenizer, prompt, rung if condition and rung else None, budget == 0, think_start, think_end)
+        for prompt, rung, budget in zip(prompts, rungs, budgets, strict=True)
+    ]
+    width = max(map(len, encoded))
+    eos_ids = end_ids(model, tokenizer)
+    pad_id = eos_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    input_ids = torch.full((len(encoded), width), pad_id)
+    mask = torch.zeros_like(input_ids)
+    for row, ids in enumerate(encoded):
+        input_ids[row, width - len(ids) :] = torch.tensor(ids)
+        mask[row, width - len(ids) :] = 1
+
+    held = {"none": None, "soft": 1 + GRACE, "hard": 1.0}[enforce]
+    max_answer_tokens, room = room_in_context(model.config, width, max_answer_tokens)
+    unbounded = room if max_thinking_tokens is None else min(room, max_thinking_tokens)
+    bounds = [unbounded if not b or held is None else int(b * held) for b in budgets]
+    if (longest := max(bounds)) > room:
+        raise UserError(
+            f"the context of the model is too short for a prompt of {width} tokens, {longest} of thinking and "
+            f"{max_answer_tokens} of answer: lower --budget or --max_answer_tokens"
+        )
+    closed = [budget == 0 for budget in budgets]
+    reopen = [i for i in [single_id(tokenizer, think_start)] if i is not None]
+    guard = BudgetGuard(bounds, closed, width, think_end_id, eos_ids, reopen, max_answer_tokens)
+    config = GenerationConfig(
+        max_new_tokens=max(0 if c else b + 1 for b, c in zip(bounds, closed, strict=True)) + max_answer_tokens + 1,
+        num_beams=num_beams, pad_token_id=pad_id, eos_token_id=eos_ids,
+        **({"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}),
+    )  # fmt: skip
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.inference_mode():
+        torch.manual_seed(seed)
+        output = model.generate(
+            input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config,
+            logits_processor=LogitsProcessorList([guard]), streamer=streamer,
+        )  # fmt: skip
+    rows = zip(output[:, width:].tolist(), budgets, rungs, bounds, strict=True)
+    return [
+        read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens)
+        for ids, budget, rung, bound in rows
+    ]
+
+
+def room_in_context(config, prompt_length: int, max_answer_tokens: int | None) -> tuple[int, int]:
+    """The reserve of the answer, and the thinking tokens that fit between it and the prompt."""
+    context = getattr(config, "max_position_embeddings", None) or 32768
+    if max_answer_tokens is None:
+        max_answer_tokens = min(512, context // 4)
+    return max_answer_tokens, max(0, context - prompt_length - 2 - max_answer_tokens)
+
+
+def check_options(enforce: str, condition: bool, budgets: list[int | None], max_answer_tokens: int | None) -> None:
+    """Raises UserError for options that are wrong or contradict each other."""
+    if enforce not in ENFORCE:
+        raise UserError(f"enforce is one of {', '.join(ENFORCE)}, not '{enforce}'")
+    if max_answer_tokens is not None and max_answer_tokens < 1:
+        raise UserError(f"max_answer_tokens is {max_answer_tokens}: the answer needs a reserve of at least one token")
+    if not condition and enforce == "none" and any(budget is not None for budget in budgets):
+        raise UserError("a budget that is neither said in the prompt nor enforced is no budget: use --enforce hard")
+
+
+def encode(tokenizer, prompt, rung: int | None, without_thinking: bool, think_start: str, think_end: str) -> list[int]:
+    """Token ids of a prompt that asks for a rung, or that closes the thinking itself."""
+    if rung is not None:
+        prompt = with_budget(prompt, rung)
+    if isinstance(prompt, str):
+        text, options = prompt, {}
+    else:
+        switch = {"enable_thinking": False} if without_thinking else {}  # of Qwen3's template; others ignore it
+        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **switch)
+        options = {"add_special_tokens": False}
+    if without_thinking and think_end not in text[-50:]:
+        text += think_end if text.rstrip().endswith(think_start) else think_start + think_end
+    return tokenizer(text, **options)["input_ids"]
+
+
+def read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens) -> Reply:
+    """A row of generated ids, cut behind its end of sequence, as a reply."""
+    ends = [i for i, token in enumerate(ids) if token in eos_ids]
+    ids = ids[: ends[0] + 1] if ends else ids
+    thinking, answer = (0, len(ids)) if budget == 0 else split_tokens(ids, think_end_id)
+    behind = ids if budget == 0 else ids[thinking + 1 :]
+    cut = not ends or len(behind) > max_answer_tokens
+    return Reply(
+        thinking=tokenizer.decode(ids[:thinking], skip_special_tokens=True),
+        answer=tokenizer.decode(behind, skip_special_tokens=True).strip(),
+        thinking_tokens=thinking,
+        answer_tokens=answer,
+        budget=budget,
+        rung=rung,
+        enforce=enforce,
+        overshoot=max(0, thinking - budget) if budget is not None else 0,
+        stop_cause="length" if cut else "budget" if budget and thinking >= bound else "natural",
+        cost=thinking + answer + 1.0,
+        completion_ids=tuple(ids),
+    )
+
+
+def single_id(tokenizer, token: str) -> int | None:
+    """Id of `token`, None when the tokenizer does not know it as one token."""
+    ids = tokenizer.encode(token, add_special_tokens=False)
+    return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
+
+
+def end_ids(model, tokenizer) -> list[int]:
+    """Token ids that end a reply: the tokenizer's first, and those that the model's generation config adds."""
+    ids = model.generation_config.eos_token_id
+    ids = [tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])]
+    return list(dict.fromkeys(i for i in ids if i is not None))
