@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "config": MIDDLE,
     "exploration": set(),
     "batching": set(),
-    "trainer": {"config", "exploration", "batching", "price_control", "models", *MIDDLE},
+    "trainer": {"generation", "config", "exploration", "batching", "price_control", "models", *MIDDLE},
     "loading": {"models", *MIDDLE},
     "checkpoints": {"errors"},
     "launch": {"recipes", *GROUND},

@@ -52,6 +52,7 @@ def logged(trainer, key):
 def test_the_hooks_that_are_extended_are_still_there():
     """Private methods of TRL: when a signature moves, the bound on trl in pyproject.toml must move with it."""
     signatures = {
+        "_generate_and_score_completions": ["self", "inputs"],
         "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         "_prepare_inputs": ["self", "generation_batch"],
         "_compute_loss": ["self", "model", "inputs"],
@@ -167,3 +168,64 @@ def test_what_is_refused(tiny_arithmetic, tmp_path):
         bind_objective(
             TimeCostConfig(output_dir=str(tmp_path), bf16=False, objective="accuracy", objective_kwargs={"price": 1})
         )
+
+
+def budget_trainer(folder, tmp_path, **kwargs):
+    trainer = make_trainer(folder, tmp_path, budgets=[8], **kwargs)
+    trainer.seen = []
+    original = trainer._calculate_rewards
+
+    def spy(inputs, prompts, completions, completion_ids_list):
+        trainer.seen += zip(prompts, [row["budget"] for row in inputs], completion_ids_list, strict=True)
+        return original(inputs, prompts, completions, completion_ids_list)
+
+    trainer._calculate_rewards = spy
+    return trainer
+
+
+@pytest.fixture
+def with_ladder(tiny_arithmetic, tmp_path):
+    """The folder of the untrained model with the ladder of budgets in its config."""
+    import json
+    import shutil
+
+    folder = shutil.copytree(tiny_arithmetic, tmp_path / "with_ladder")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"budgets": [8, 16]}))
+    return str(folder)
+
+
+def test_each_group_is_asked_for_one_budget_and_an_overrun_is_wrong(with_ladder, tmp_path):
+    trainer = budget_trainer(with_ladder, tmp_path, verifier=lambda completions, **kwargs: [1.0] * len(completions))
+    for _ in range(8):
+        roll_out(trainer)
+        trainer.state.global_step += 1
+    groups = [trainer.seen[i : i + 4] for i in range(0, len(trainer.seen), 4)]
+    assert all(len({(prompt, budget) for prompt, budget, _ in group}) == 1 for group in groups)
+    assert {budget for _, budget, _ in trainer.seen} == {8, None}
+    assert all(prompt.startswith("<|budget_8|>") for prompt, budget, _ in trainer.seen if budget)
+    overruns = [trainer.think_end_id not in ids[:9] for _, budget, ids in trainer.seen if budget]
+    assert trainer._metrics["train"]["timecost/overshoot"] != [0.0] * 8
+    at_rung = trainer._metrics["train"]["timecost/budget_8/accuracy"]
+    assert sum(at_rung) / len(at_rung) < 1 and any(overruns)
+
+
+def test_enforced_budgets_hold_and_the_forced_token_gets_no_gradient(with_ladder, tmp_path):
+    trainer = budget_trainer(with_ladder, tmp_path, enforce_budgets=True, budget_inf_share=0.0)
+    output = roll_out(trainer)
+    closed = output["completion_ids"] == trainer.think_end_id
+    assert closed[:, :9].any(1).all(), "every row closes its thinking within 8 tokens"
+    forced = closed[:, 8]
+    assert forced.any() and (output["tool_mask"][forced, 8] == 0).all()
+    assert int((output["tool_mask"] == 0).sum()) == int(forced.sum())
+    assert "generate" not in vars(trainer.model)
+    trainer.args.max_steps = 2
+    trainer.train()
+    assert logged(trainer, "timecost/overshoot") == [0.0, 0.0]
+
+
+def test_budgets_that_the_model_does_not_know(tiny_arithmetic, with_ladder, tmp_path):
+    with pytest.raises(UserError, match="no budget tokens"):
+        make_trainer(tiny_arithmetic, tmp_path, budgets=[8])
+    with pytest.raises(UserError, match="budget 12 is not a rung of the model: it knows 8, 16"):
+        make_trainer(with_ladder, tmp_path, budgets=[8, 12])

@@ -58,6 +58,13 @@ class TimeCostConfig(GRPOConfig):
     budget_inf_share: float = field(
         default=0.25, metadata={"help": "With budgets: share of groups that are asked for no bound."}
     )
+    enforce_budgets: bool = field(
+        default=False,
+        metadata={
+            "help": "With budgets: close the thinking of roll-outs at their budget, where an overrun would else be "
+            "wrong; the forced token gets no gradient. Not with vLLM or continuous batching."
+        },
+    )
     scale_rewards: str = field(default="none", metadata={"help": "See GRPOConfig; anything but 'none' warns."})
     loss_type: str = field(default="dr_grpo", metadata={"help": "See GRPOConfig; 'grpo' and 'sapo' are refused."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Off, so that a NaN loss is seen."})
@@ -72,6 +79,11 @@ class TimeCostConfig(GRPOConfig):
             raise UserError(f"prompt_cost={self.prompt_cost} must be positive: the log of a cost is taken")
         if self.budgets is not None:
             self.budgets = list(check_rungs(self.budgets))
+        if self.enforce_budgets and (not self.budgets or self.use_vllm or self.use_transformers_continuous_batching):
+            raise UserError(
+                "enforce_budgets needs budgets, and roll-outs by transformers' generate without continuous "
+                "batching or vLLM"
+            )
         if not 0 <= self.budget_inf_share <= 1:
             raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:

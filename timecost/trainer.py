@@ -1,6 +1,7 @@
 """`TimeCostTrainer`: TRL's GRPO with the time of an answer in the objective.
 
-Three methods of `GRPOTrainer` are extended. `_calculate_rewards` (TRL: score the completions, gather over processes)
+Four methods of `GRPOTrainer` are extended. `_generate_and_score_completions` gives each group its budget of thinking,
+where budgets are trained. `_calculate_rewards` (TRL: score the completions, gather over processes)
 puts the objective, computed from correctness and cost of each group, where the verifier's score stood.
 `_prepare_inputs` deals the roll-outs of a step to micro-batches by length, which changes nothing but the padding.
 `_compute_loss` stops on a loss that is not finite. Roll-outs, advantages, loss, KL and clipping are TRL's.
@@ -12,6 +13,7 @@ from functools import partial
 
 import torch
 from accelerate.utils import gather, gather_object
+from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
@@ -20,6 +22,7 @@ from timecost.config import TimeCostConfig
 from timecost.cost import split_tokens, token_cost
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
+from timecost.generation import BudgetGuard
 from timecost.objectives import REGISTRY
 
 
@@ -78,7 +81,33 @@ class TimeCostTrainer(GRPOTrainer):
                 row["prompt"], row["budget"] = draw_budget(
                     row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
                 )
+            if self.args.enforce_budgets:
+                return self._generate_within_bounds(inputs)
         return super()._generate_and_score_completions(inputs)
+
+    def _generate_within_bounds(self, inputs):
+        """Roll-outs whose thinking is closed at the budget; what is forced is no choice of the policy, so it gets no
+        gradient. TRL passes no logits processor to `generate`, so the model gets a `generate` that adds one."""
+        model = self.accelerator.unwrap_model(self.model)
+        generate, bounds = model.generate, [row["budget"] for row in inputs]
+
+        def within_bounds(input_ids, **kwargs):
+            guard = BudgetGuard(
+                bounds, [False] * len(bounds), input_ids.shape[1], self.think_end_id, list(self.eos_token_ids), [],
+                max_answer_tokens=self.args.max_completion_length,
+            )  # fmt: skip
+            return generate(input_ids=input_ids, logits_processor=LogitsProcessorList([guard]), **kwargs)
+
+        model.generate = within_bounds
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            del model.generate
+        mask = torch.ones_like(output["completion_mask"])
+        for row, bound in enumerate(bounds):
+            if bound is not None and bound < mask.shape[1]:
+                mask[row, bound] = output["completion_ids"][row, bound] != self.think_end_id
+        return {**output, "tool_mask": mask}
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -114,13 +143,14 @@ class TimeCostTrainer(GRPOTrainer):
         asked = [float("inf") if row["budget"] is None else row["budget"] for row in inputs]
         budget = gather(torch.tensor(asked, dtype=torch.float32, device=split.device))
         over = split[:, 0] > budget
+        correct = torch.where(over & ~torch.isnan(correct), 0.0, correct)
         bound = torch.isfinite(budget)
         self._metrics[mode]["timecost/overshoot"].append(float(over[bound].float().mean()) if bound.any() else 0.0)
         for rung in self.args.budgets:
             if (at := budget == rung).any():
                 self._metrics[mode][f"timecost/budget_{rung}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics[mode][f"timecost/budget_{rung}/thinking_tokens"].append(float(split[at, 0].mean()))
-        return torch.where(over & ~torch.isnan(correct), 0.0, correct)
+        return correct
 
     def _style_shares(self, completions) -> dict[str, float]:
         """Share of each style seen so far in the run, over all processes."""
