@@ -1,0 +1,141 @@
+"""How a model that was trained on budgets obeys them, and what the bound costs; writes docs/results/budgets.json.
+
+    python scripts/measure_budgets.py --jobs 2
+
+Trains the recipe arithmetic_budget with three seeds (or takes the models that are there) and samples the same test
+problems at every rung and between the rungs, by the prompt alone (none) and with the bound enforced (hard). Beside it,
+from `scripts/reproduce_arithmetic.py --sets main`: the model of arithmetic_accuracy, cut at the same bounds, and that
+of arithmetic_levin, which knows no budget. Intervals are 95 %, from a bootstrap over problems, seeds pooled.
+"""
+
+import argparse
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from reproduce_arithmetic import SEEDS, Run, make
+
+RUNGS, BETWEEN = (8, 16, 32, 64), (12, 24, 48)
+
+
+def sample(
+    model_path: str, budgets_and_modes: list, num_problems: int, num_samples: int, seed: int, path: Path
+) -> None:
+    """Replies of one model at each (budget, enforce, condition), one JSON line each with the problem's difficulty."""
+    if path.exists():
+        return
+    import torch
+
+    from timecost.evaluation.evaluate import load_model
+    from timecost.generation import generate
+    from timecost.tasks import arithmetic
+
+    torch.set_num_threads(1)
+    model, tokenizer = load_model(model_path)
+    problems = arithmetic.problems("test", num_problems)
+    order = sorted(range(num_problems), key=lambda i: len(problems[i].prompt))
+    jobs = [i for i in order for _ in range(num_samples)]
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("w") as file:
+        for budget, enforce, condition in budgets_and_modes:
+            for start in range(0, len(jobs), 256):
+                batch = jobs[start : start + 256]
+                replies = generate(
+                    model, tokenizer, [problems[i].prompt for i in batch], [budget] * len(batch), enforce=enforce,
+                    condition=condition, max_answer_tokens=8, max_thinking_tokens=96, seed=seed * 1000 + start,
+                )  # fmt: skip
+                for i, reply in zip(batch, replies, strict=True):
+                    row = {
+                        "budget": budget, "enforce": enforce, "condition": condition, "problem": i,
+                        "difficulty": problems[i].difficulty, "thinking": reply.thinking_tokens,
+                        "tokens": reply.thinking_tokens + reply.answer_tokens,
+                        "answered": bool(reply.answer), "escaped": len(reply.answer) > 1,
+                        "correct": reply.answer == problems[i].answer, "over": reply.overshoot > 0,
+                    }  # fmt: skip
+                    file.write(json.dumps(row) + "\n")
+    part.rename(path)
+
+
+def measures(rows: list[dict], num_problems: int, needed: np.ndarray | None = None) -> dict:
+    """Means over problems with intervals; `needed` (P,) are the thinking tokens that problems take without a bound."""
+    from timecost.evaluation.metrics import mean
+
+    out = {}
+    for name in ("correct", "thinking", "tokens", "over", "answered", "escaped"):
+        estimate = mean(per_problem(rows, name, num_problems))
+        out[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    budget = rows[0]["budget"]
+    if needed is not None and budget is not None:
+        need = needed >= budget
+        used = per_problem(rows, "thinking", num_problems)[need]
+        out |= {
+            "problems_that_need_it": int(need.sum()),
+            "use_where_needed": used.mean() / budget if len(used) else None,
+        }
+    return out
+
+
+def per_problem(rows: list[dict], name: str, num_problems: int) -> np.ndarray:
+    total, count = np.zeros(num_problems), np.zeros(num_problems)
+    for row in rows:
+        total[row["problem"]] += row[name]
+        count[row["problem"]] += 1
+    return total / np.where(count > 0, count, np.nan)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--num_problems", type=int, default=2000)
+    parser.add_argument("--num_samples", type=int, default=4)
+    parser.add_argument("--work_dir", type=Path, default=Path("outputs/reproduce"))
+    parser.add_argument("--output_path", type=Path, default=Path("docs/results/budgets.json"))
+    args = parser.parse_args()
+    size = (args.num_problems, args.num_samples)
+
+    asked = [(b, mode, True) for b in RUNGS for mode in ("none", "hard")] + [(b, "hard", True) for b in BETWEEN]
+    cut = [(b, "hard", False) for b in (*RUNGS, *BETWEEN)]
+    free = [(None, "none", False)]
+
+    def run(seed: int) -> None:
+        make(Run(f"budget-{seed}", "arithmetic_budget", {}, {"seed": seed}), args.work_dir)
+        for name, plan in (("budget", asked + free), ("accuracy", cut + free), ("levin", free)):
+            folder = args.work_dir / f"{name}-{seed}"
+            sample(str(folder / "model"), plan, *size, seed, folder / "budgets.jsonl")
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(run, SEEDS))
+
+    def rows(name: str, seeds) -> list[dict]:
+        paths = [args.work_dir / f"{name}-{seed}" / "budgets.jsonl" for seed in seeds]
+        return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+    def table(seeds) -> dict:
+        out = {}
+        for name in ("budget", "accuracy", "levin"):
+            found = rows(name, seeds)
+            needed = per_problem([r for r in found if r["budget"] is None], "thinking", args.num_problems)
+            out[name] = []
+            for key in dict.fromkeys((r["budget"], r["enforce"], r["condition"]) for r in found):
+                chosen = [r for r in found if (r["budget"], r["enforce"], r["condition"]) == key]
+                cell = dict(zip(("budget", "enforce", "condition"), key, strict=True))
+                out[name].append(cell | measures(chosen, args.num_problems, needed))
+        return out
+
+    from timecost.evaluation.results import finite, provenance, write_json
+
+    result = {
+        "num_problems": args.num_problems, "num_samples": args.num_samples, "pooled": table(SEEDS),
+        "seeds": {str(seed): table([seed]) for seed in SEEDS},
+    }  # fmt: skip
+    args.output_path.parent.mkdir(parents=True, exist_ok=True)
+    command = "python " + " ".join(sys.argv)
+    write_json(args.output_path, finite({"result": result, "provenance": provenance() | {"command": command}}))
+    print(f"wrote {args.output_path}")
+
+
+if __name__ == "__main__":
+    main()
