@@ -52,35 +52,44 @@ class BudgetGuard:
         import torch
 
         self.bounds = torch.tensor([torch.iinfo(torch.int64).max if bound is None else bound for bound in bounds])
-        self.closed = torch.tensor(closed, dtype=torch.bool)
-        self.prompt_length = prompt_length
+        self.closed_by_prompt = torch.tensor(closed, dtype=torch.bool)
+        self.lowest = int(self.bounds.min())
+        self.prompt_length, self.max_answer_tokens = prompt_length, max_answer_tokens
         self.think_end_id, self.eos_ids, self.reopen_ids = think_end_id, eos_ids, reopen_ids
-        self.max_answer_tokens = max_answer_tokens
+        self.penalties = None
 
     def __call__(self, input_ids, scores):
         import torch
 
-        beams = len(scores) // len(self.bounds)
-        bounds = self.bounds.to(scores.device).repeat_interleave(beams)
-        closed_by_prompt = self.closed.to(scores.device).repeat_interleave(beams)
+        if self.penalties is None:
+            self._prepare(scores)
         written = input_ids[:, self.prompt_length :]
         length = written.shape[1]
         is_end = written == self.think_end_id
-        closed = is_end.any(1) | closed_by_prompt
-        start = torch.where(closed_by_prompt, 0, is_end.int().argmax(1) + 1 if length else 0)  # of the answer
-        close = ~closed & (length >= bounds)
-        finish = closed & (length - start >= self.max_answer_tokens)
-        barred = torch.zeros_like(scores, dtype=torch.bool)
-        barred[:, self.eos_ids] = ~closed[:, None]
-        barred[:, [self.think_end_id, *self.reopen_ids]] |= closed[:, None]
-        barred |= (close | finish)[:, None]
-        barred[:, self.think_end_id] &= ~close
-        barred[:, self.eos_ids[0]] &= ~finish
-        scores = scores.masked_fill(barred, -torch.inf)
-        # what is forced may have been ruled out by an earlier processor
-        scores[:, self.think_end_id] = torch.where(close, 0.0, scores[:, self.think_end_id])
-        scores[:, self.eos_ids[0]] = torch.where(finish, 0.0, scores[:, self.eos_ids[0]])
+        closed = is_end.any(1) | self.closed_by_prompt
+        scores = scores + torch.where(closed[:, None], *self.penalties)
+        if length >= self.lowest:
+            scores = force(scores, ~closed & (length >= self.bounds), self.think_end_id)
+        if length >= self.max_answer_tokens:
+            start = torch.where(self.closed_by_prompt, 0, is_end.int().argmax(1) + 1)  # of the answer
+            scores = force(scores, closed & (length - start >= self.max_answer_tokens), self.eos_ids[0])
         return scores
+
+    def _prepare(self, scores) -> None:
+        """What the first scores tell: the device, the size of the vocabulary, the number of beams."""
+        beams = len(scores) // len(self.bounds)
+        self.bounds = self.bounds.to(scores.device).repeat_interleave(beams)
+        self.closed_by_prompt = self.closed_by_prompt.to(scores.device).repeat_interleave(beams)
+        answering, thinking = scores.new_zeros(scores.shape[1]), scores.new_zeros(scores.shape[1])
+        answering[[self.think_end_id, *self.reopen_ids]] = thinking[self.eos_ids] = -float("inf")
+        self.penalties = answering, thinking
+
+
+def force(scores, rows, token_id: int):
+    """Scores (B, V) that leave one token open in `rows` (B,), whatever an earlier processor ruled out."""
+    scores = scores.masked_fill(rows[:, None], -float("inf"))
+    scores[:, token_id] = scores[:, token_id].masked_fill(rows, 0.0)
+    return scores
 
 
 def generate(
