@@ -44,7 +44,8 @@ class BudgetGuard:
     Everything is read off the tokens behind the prompt at every step, so that left padding, a natural end and the
     reordering of beams need no bookkeeping. `bounds` are thinking tokens per prompt, None for no bound; `closed` tells
     the prompts that close the thinking themselves. While thinking is open the end of sequence is barred: there would be
-    no answer. In the answer the tokens of thinking are barred: thinking would go on there.
+    no answer. In the answer the tokens of thinking are barred: thinking would go on there. Writes into the
+    scores that it is given: a copy of them would be most of its cost.
     """
 
     def __init__(self, bounds, closed, prompt_length: int, think_end_id: int, eos_ids: list[int], reopen_ids: list[int],
@@ -55,19 +56,20 @@ class BudgetGuard:
         self.closed_by_prompt = torch.tensor(closed, dtype=torch.bool)
         self.lowest = int(self.bounds.min())
         self.prompt_length, self.max_answer_tokens = prompt_length, max_answer_tokens
-        self.think_end_id, self.eos_ids, self.reopen_ids = think_end_id, eos_ids, reopen_ids
-        self.penalties = None
+        self.think_end_id, self.eos_ids, self.thinking_ids = think_end_id, eos_ids, [think_end_id, *reopen_ids]
+        self.prepared = False
 
     def __call__(self, input_ids, scores):
         import torch
 
-        if self.penalties is None:
+        if not self.prepared:
             self._prepare(scores)
         written = input_ids[:, self.prompt_length :]
         length = written.shape[1]
         is_end = written == self.think_end_id
         closed = is_end.any(1) | self.closed_by_prompt
-        scores = scores + torch.where(closed[:, None], *self.penalties)
+        scores[:, self.eos_ids] = scores[:, self.eos_ids].masked_fill(~closed[:, None], -torch.inf)
+        scores[:, self.thinking_ids] = scores[:, self.thinking_ids].masked_fill(closed[:, None], -torch.inf)
         if length >= self.lowest:
             scores = force(scores, ~closed & (length >= self.bounds), self.think_end_id)
         if length >= self.max_answer_tokens:
@@ -76,13 +78,11 @@ class BudgetGuard:
         return scores
 
     def _prepare(self, scores) -> None:
-        """What the first scores tell: the device, the size of the vocabulary, the number of beams."""
+        """What the first scores tell: the device and the number of beams."""
         beams = len(scores) // len(self.bounds)
         self.bounds = self.bounds.to(scores.device).repeat_interleave(beams)
         self.closed_by_prompt = self.closed_by_prompt.to(scores.device).repeat_interleave(beams)
-        answering, thinking = scores.new_zeros(scores.shape[1]), scores.new_zeros(scores.shape[1])
-        answering[[self.think_end_id, *self.reopen_ids]] = thinking[self.eos_ids] = -float("inf")
-        self.penalties = answering, thinking
+        self.prepared = True
 
 
 def force(scores, rows, token_id: int):
