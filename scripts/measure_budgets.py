@@ -10,6 +10,7 @@ of arithmetic_levin, which knows no budget. Intervals are 95 %, from a bootstrap
 
 import argparse
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,10 +21,9 @@ from reproduce_arithmetic import SEEDS, Run, make
 RUNGS, BETWEEN = (8, 16, 32, 64), (12, 24, 48)
 
 
-def sample(
-    model_path: str, budgets_and_modes: list, num_problems: int, num_samples: int, seed: int, path: Path
-) -> None:
+def sample(model_path: str, budgets_and_modes: list, num_problems: int, num_samples: int, seed: int, path: str) -> None:
     """Replies of one model at each (budget, enforce, condition), one JSON line each with the problem's difficulty."""
+    path = Path(path)
     if path.exists():
         return
     import torch
@@ -93,7 +93,10 @@ def main() -> None:
     parser.add_argument("--num_samples", type=int, default=4)
     parser.add_argument("--work_dir", type=Path, default=Path("outputs/reproduce"))
     parser.add_argument("--output_path", type=Path, default=Path("docs/results/budgets.json"))
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.one:
+        return sample(*json.loads(args.one))
     size = (args.num_problems, args.num_samples)
 
     asked = [(b, mode, True) for b in RUNGS for mode in ("none", "hard")] + [(b, "hard", True) for b in BETWEEN]
@@ -104,7 +107,9 @@ def main() -> None:
         make(Run(f"budget-{seed}", "arithmetic_budget", {}, {"seed": seed}), args.work_dir)
         for name, plan in (("budget", asked + free), ("accuracy", cut + free), ("levin", free)):
             folder = args.work_dir / f"{name}-{seed}"
-            sample(str(folder / "model"), plan, *size, seed, folder / "budgets.jsonl")
+            task = [str(folder / "model"), plan, *size, seed, str(folder / "budgets.jsonl")]
+            # a process of its own: sampling draws from torch's global generator
+            subprocess.run([sys.executable, __file__, "--one", json.dumps(task)], check=True)
 
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(run, SEEDS))
