@@ -1,6 +1,8 @@
 """Settings and fixtures that several test files share: offline, one thread, tiny models, the public datasets."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,15 @@ def tiny_arithmetic(tmp_path_factory) -> str:
         tie_word_embeddings=True, **_token_ids(tokenizer),
     )  # fmt: skip
     return _save(LlamaForCausalLM, config, tokenizer, tmp_path_factory.mktemp("tiny_arithmetic"))
+
+
+@pytest.fixture(scope="session")
+def with_ladder(tiny_arithmetic, tmp_path_factory) -> str:
+    """Folder of the same untrained Llama with a ladder of budgets, 8 and 16, in its config."""
+    folder = shutil.copytree(tiny_arithmetic, tmp_path_factory.mktemp("budgets") / "with_ladder")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"budgets": [8, 16]}))
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,19 @@ def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, t
         assert all((weights_of(resumed)[name] == weight).all() for name, weight in weights_of(whole).items())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("enforce", ["false", "true"])
+def test_a_resumed_run_draws_the_budgets_of_one_that_never_stopped(train, with_ladder, tmp_path, enforce):
+    options = f"--model_name_or_path {with_ladder} --max_steps 6 --budgets 8 16 --enforce_budgets {enforce}"
+    options += " --max_completion_length 20 --gradient_accumulation_steps 2 --steps_per_generation 1"
+    assert train(tmp_path / "whole", options) == 0
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")
+    assert train(tmp_path / "resumed", f"{options} --resume") == 0
+    assert log_of(tmp_path / "resumed") == log_of(tmp_path / "whole")
+    drawn = [[name for name in entry if name.endswith("/accuracy")] for entry in log_of(tmp_path / "whole")]
+    assert len(set(map(tuple, drawn))) > 1, "the rungs differ from step to step"
+
+
 def test_a_cut_checkpoint_is_passed_over(train, tmp_path, capsys):
     assert train(tmp_path, "--max_steps 2") == 0
     optimizer = tmp_path / "checkpoint-2" / "optimizer.pt"

@@ -183,18 +183,6 @@ def budget_trainer(folder, tmp_path, **kwargs):
     return trainer
 
 
-@pytest.fixture
-def with_ladder(tiny_arithmetic, tmp_path):
-    """The folder of the untrained model with the ladder of budgets in its config."""
-    import json
-    import shutil
-
-    folder = shutil.copytree(tiny_arithmetic, tmp_path / "with_ladder")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"budgets": [8, 16]}))
-    return str(folder)
-
-
 def test_each_group_is_asked_for_one_budget_and_an_overrun_is_wrong(with_ladder, tmp_path):
     trainer = budget_trainer(with_ladder, tmp_path, verifier=lambda completions, **kwargs: [1.0] * len(completions))
     for _ in range(8):

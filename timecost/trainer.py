@@ -75,9 +75,10 @@ class TimeCostTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs):
         if self.args.budgets and self.model.training:
             first = self.accelerator.process_index * len(inputs)
+            micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
             inputs = [dict(row) for row in inputs]
             for i, row in enumerate(inputs, start=first):
-                key = (self.args.seed, self.state.global_step, self._step, i // self.num_generations)
+                key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
                 row["prompt"], row["budget"] = draw_budget(
                     row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
                 )
