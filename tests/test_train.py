@@ -99,6 +99,23 @@ def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", ["", "--use_peft --lora_r 4 --lora_target_modules q_proj v_proj"])
+def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tiny_qwen3, tmp_path, capsys, options):
+    from timecost.evaluation.evaluate import load_model
+    from timecost.generation import generate
+
+    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 2 --budgets 8 16"
+    assert train(tmp_path, f"{task} {options}") == 0
+    assert "added the tokens of budgets 8, 16 and inf" in capsys.readouterr().err
+    model, tokenizer = load_model(str(tmp_path))
+    (reply,) = generate(model, tokenizer, [[{"role": "user", "content": "1+1?"}]], [12], max_answer_tokens=4)
+    assert reply.rung == 8 and reply.thinking_tokens <= 12
+    (before, after) = (load_model(folder)[0].get_input_embeddings().weight for folder in (tiny_qwen3, str(tmp_path)))
+    rows = after[len(before) :] if not options else after[-3:]
+    assert len(rows) == 3 and not (rows[0] == rows[1]).all(), "the rows of the new tokens were trained"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("enforce", ["false", "true"])
 def test_a_resumed_run_draws_the_budgets_of_one_that_never_stopped(train, with_ladder, tmp_path, enforce):
     options = f"--model_name_or_path {with_ladder} --max_steps 6 --budgets 8 16 --enforce_budgets {enforce}"

@@ -7,6 +7,7 @@ plain prompt, at the start of the last user message of a conversation, or throug
 """
 
 import random
+import re
 from collections.abc import Sequence
 
 from timecost.errors import UserError
@@ -83,8 +84,9 @@ def round_down(budget: int | None, rungs: Sequence[int]) -> int | None:
 
 
 def ladder_of(config, tokenizer) -> tuple[int, ...]:
-    """The rungs that a model was trained on. Raises UserError when it has none, or its tokenizer splits a token."""
-    rungs = getattr(config, "budgets", None)
+    """The rungs that a model was trained on, from its config, or from its tokenizer where an adapter was saved without
+    one. Raises UserError when there are none, or the tokenizer splits a token."""
+    rungs = getattr(config, "budgets", None) or rungs_in(tokenizer)
     if not rungs:
         raise UserError("the model has no budget tokens: add them with timecost.budget.add_budget_tokens and train it")
     for rung in (*rungs, None):
@@ -93,6 +95,12 @@ def ladder_of(config, tokenizer) -> tuple[int, ...]:
         if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
             raise UserError(f"the tokenizer does not know {token} as one token: take the one saved with the model")
     return check_rungs(rungs)
+
+
+def rungs_in(tokenizer) -> list[int]:
+    """The rungs whose tokens a tokenizer has."""
+    found = (re.fullmatch(r"<\|budget_(\d+)\|>", token) for token in tokenizer.get_added_vocab())
+    return sorted(int(match[1]) for match in found if match)
 
 
 def add_budget_tokens(model, tokenizer, rungs: Sequence[int]) -> list[int]:
@@ -109,18 +117,22 @@ def add_budget_tokens(model, tokenizer, rungs: Sequence[int]) -> list[int]:
     tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, *tokens]})
     if tokenizer.chat_template and "thinking_budget" not in tokenizer.chat_template:
         tokenizer.chat_template = TEMPLATE_PREFIX + tokenizer.chat_template
-    embeddings = [model.get_input_embeddings(), model.get_output_embeddings()]
-    means = [None if table is None else table.weight[:num_before].mean(0, keepdim=True) for table in embeddings]
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     ids = tokenizer.convert_tokens_to_ids(tokens)
     new = [token_id for token_id in ids if token_id >= num_before]
     with torch.no_grad():
-        for table, mean in zip([model.get_input_embeddings(), model.get_output_embeddings()], means, strict=True):
-            if table is not None and new:
-                table.weight[new] = mean
+        tables = (model.get_input_embeddings, model.get_output_embeddings)
+        means = [table().weight[:num_before].mean(0, keepdim=True) for table in tables]
+        fit_embeddings(model, tokenizer)
+        for table, mean in zip(tables, means, strict=True):
+            table().weight[new] = mean
     model.config.budgets = list(rungs)
     return ids
+
+
+def fit_embeddings(model, tokenizer) -> None:
+    """Add rows to the embeddings where the tokenizer has more tokens; many models have some to spare."""
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 
 
 def with_budget(prompt, budget: int | None):

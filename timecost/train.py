@@ -80,6 +80,7 @@ def train(argv: list[str]) -> None:
     from trl import ModelConfig, get_peft_config
 
     from timecost import checkpoints
+    from timecost.budget import add_budget_tokens, rungs_in
     from timecost.config import TimeCostConfig
     from timecost.launch import check_world_size
     from timecost.loading import load_model, load_problems, load_tokenizer
@@ -103,18 +104,25 @@ def train(argv: list[str]) -> None:
     evaluates = config.eval_strategy != "no" or config.eval_on_start
     if config.beta and model_args.model_revision != "main":  # TRL loads the reference model itself
         config.model_init_kwargs = {"revision": model_args.model_revision, **(config.model_init_kwargs or {})}
+    peft_config = get_peft_config(model_args)
     saver = checkpoints.CheckpointCallback(config.save_total_limit)
     config.save_total_limit = None  # the callback removes old checkpoints, once the new one is complete
+    model = load_model(model_args, config.trust_remote_code, config.model_init_kwargs)
+    if config.budgets and not (getattr(model.config, "budgets", None) or rungs_in(tokenizer)):
+        token_ids = add_budget_tokens(model, tokenizer, config.budgets)
+        say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
+        if peft_config is not None and not peft_config.trainable_token_indices:
+            peft_config.trainable_token_indices = token_ids
     with library_refusals():
         trainer = TimeCostTrainer(
-            model=load_model(model_args, config.trust_remote_code, config.model_init_kwargs),
+            model=model,
             args=config,
             train_dataset=load_problems(task, "train", args.num_train_problems, config.seed, chat),
             eval_dataset=load_problems(task, "validation", args.num_eval_problems, 0, chat) if evaluates else None,
             processing_class=tokenizer,
             verifier=task.reward,
             style_of=task.style_of,
-            peft_config=get_peft_config(model_args),
+            peft_config=peft_config,
             callbacks=[checkpoints.StopOnNonFinite(), saver],
         )
     if checkpoint:

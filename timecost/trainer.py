@@ -62,6 +62,9 @@ class TimeCostTrainer(GRPOTrainer):
         self.style_names: set[str] = set()
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
         self.reward_func_names[0] = "objective"
+        head = self.accelerator.unwrap_model(self.model).get_output_embeddings()
+        if not hasattr(head, "bias"):  # PEFT's wrapper around trained rows; TRL's fused head reads it
+            head.bias = None
         self.think_end_id = single_token_id(self.processing_class, args.think_end)
         if args.budgets:
             ladder = ladder_of(self.model.config, self.processing_class)

@@ -98,7 +98,10 @@ def load_model(model_name_or_path: str):
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
         # half precision is slower than float32 on most processors
-        model = AutoModelForCausalLM.from_pretrained(path, dtype="auto" if device == "cuda" else torch.float32)
+        auto_class = AutoModelForCausalLM
+        if (Path(path) / "adapter_config.json").is_file():  # gives the base the rows of tokens that training added
+            from peft import AutoPeftModelForCausalLM as auto_class
+        model = auto_class.from_pretrained(path, dtype="auto" if device == "cuda" else torch.float32)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"cannot load model '{model_name_or_path}': {line[:300]}") from error
