@@ -16,7 +16,7 @@ FOLDERS = {"timecost": "timecost", "timecost.verifiers": "verifiers"}  # package
 # What a part of the package may import of the others: a module timecost/<part>.py or a folder timecost/<part>/.
 GROUND = {"errors", "options"}
 BASE = {"verifiers", "cost", "recipes", *GROUND}
-MIDDLE = {"objectives", "budget", "value", "tasks", *BASE}
+MIDDLE = {"objectives", "budget", "effort", "value", "tasks", *BASE}
 MAY_IMPORT = {
     "__init__": set(),  # resolves its public names on first use
     "errors": set(),
@@ -25,7 +25,9 @@ MAY_IMPORT = {
     "models": set(),
     "cost": {"errors"},
     "price_control": {"errors"},
-    "budget": {"cost", "errors"},
+    "prompt_tokens": {"errors"},
+    "budget": {"prompt_tokens", "errors"},
+    "effort": {"prompt_tokens", "errors"},
     "objectives": {"cost", "errors"},
     "value": {"budget", *BASE},
     "tasks": {"budget", *BASE},

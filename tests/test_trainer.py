@@ -217,3 +217,45 @@ def test_budgets_that_the_model_does_not_know(tiny_arithmetic, with_ladder, tmp_
         make_trainer(tiny_arithmetic, tmp_path, budgets=[8])
     with pytest.raises(UserError, match="budget 12 is not a rung of the model: it knows 8, 16"):
         make_trainer(with_ladder, tmp_path, budgets=[8, 12])
+
+
+def test_each_group_is_priced_by_the_effort_that_its_prompt_asks_for(tiny_arithmetic, tmp_path):
+    """The same completions get advantages in proportion to the elasticity of their group."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from timecost.effort import add_effort_tokens
+
+    efforts = {"low": 0.4, "mid": 0.2, "high": 0.0}
+    model = AutoModelForCausalLM.from_pretrained(tiny_arithmetic)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_arithmetic)
+    add_effort_tokens(model, tokenizer, efforts)
+    model.save_pretrained(tmp_path / "efforts")
+    trainer = make_trainer(
+        str(tmp_path / "efforts"), tmp_path, efforts=efforts, processing_class=tokenizer,
+        verifier=lambda completions, **kwargs: [1.0] * len(completions),
+    )  # fmt: skip
+    trainer.model.train()
+    seen = {}
+    for step in range(12):
+        trainer.state.global_step = step
+        inputs = trainer._draw_requests([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+        ids = [[6] * 2 + [5, 6, 2], [6] * 6 + [5, 6, 2]] * 4
+        rewards = trainer._calculate_rewards(inputs, [row["prompt"] for row in inputs], ["x"] * 8, ids)[:, 0]
+        for group in (0, 4):
+            assert len({row["prompt"] for row in inputs[group : group + 4]}) == 1
+            assert effort_of(inputs[group]["prompt"], efforts) == inputs[group]["elasticity"]
+            seen[inputs[group]["elasticity"]] = rewards[group] - rewards[group + 1]
+    assert set(seen) == {0.4, 0.2, 0.0}
+    assert seen[0.0] == 0 and seen[0.4] == pytest.approx(2 * seen[0.2].item()) and seen[0.2] > 0
+    assert "timecost/effort_low/tokens" in trainer._metrics["train"]
+
+
+def effort_of(prompt, efforts):
+    return next(value for name, value in efforts.items() if prompt.startswith(f"<|effort_{name}|>"))
+
+
+def test_efforts_that_the_model_does_not_know(tiny_arithmetic, tmp_path):
+    with pytest.raises(UserError, match="no effort tokens"):
+        make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1})
+    with pytest.raises(UserError, match="which accuracy does not have"):
+        make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1}, objective="accuracy")

@@ -11,25 +11,7 @@ import re
 from collections.abc import Sequence
 
 from timecost.errors import UserError
-
-# Rewrites the messages of any chat template: `thinking_budget` is a rung, or "inf".
-TEMPLATE_PREFIX = """\
-{%- if thinking_budget is defined and thinking_budget is not none -%}
-{%- set rewritten = namespace(messages=[], last=-1) -%}
-{%- for message in messages -%}
-{%- if message.role == 'user' -%}{%- set rewritten.last = loop.index0 -%}{%- endif -%}
-{%- endfor -%}
-{%- for message in messages -%}
-{%- if loop.index0 == rewritten.last -%}
-{%- set content = '<|budget_' ~ thinking_budget ~ '|>' ~ message.content -%}
-{%- set rewritten.messages = rewritten.messages + [dict(message, content=content)] -%}
-{%- else -%}
-{%- set rewritten.messages = rewritten.messages + [message] -%}
-{%- endif -%}
-{%- endfor -%}
-{%- set messages = rewritten.messages -%}
-{%- endif -%}
-"""
+from timecost.prompt_tokens import add_tokens, check_single, with_token
 
 
 def budget_token(budget: int | None) -> str:
@@ -84,66 +66,34 @@ def round_down(budget: int | None, rungs: Sequence[int]) -> int | None:
 
 
 def ladder_of(config, tokenizer) -> tuple[int, ...]:
-    """The rungs that a model was trained on, from its config, or from its tokenizer where an adapter was saved without
-    one. Raises UserError when there are none, or the tokenizer splits a token."""
-    rungs = getattr(config, "budgets", None) or rungs_in(tokenizer)
+    """The rungs that a model was trained on. Raises UserError when it has none, or its tokenizer splits a token."""
+    rungs = getattr(config, "budgets", None)
     if not rungs:
         raise UserError("the model has no budget tokens: add them with timecost.budget.add_budget_tokens and train it")
-    for rung in (*rungs, None):
-        token = budget_token(rung)
-        ids = tokenizer.encode(token, add_special_tokens=False)
-        if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
-            raise UserError(f"the tokenizer does not know {token} as one token: take the one saved with the model")
+    check_single(tokenizer, [budget_token(rung) for rung in (*rungs, None)])
     return check_rungs(rungs)
 
 
 def rungs_in(tokenizer) -> list[int]:
-    """The rungs whose tokens a tokenizer has."""
+    """The rungs whose tokens a tokenizer has: all that is left of a ladder beside an adapter, which has no config."""
     found = (re.fullmatch(r"<\|budget_(\d+)\|>", token) for token in tokenizer.get_added_vocab())
     return sorted(int(match[1]) for match in found if match)
 
 
 def add_budget_tokens(model, tokenizer, rungs: Sequence[int]) -> list[int]:
-    """Give a model the tokens of a ladder; returns their ids, which LoRA takes as `trainable_token_indices`.
+    """Give a model the tokens of a ladder, see `prompt_tokens.add_tokens`; the template variable is `thinking_budget`.
 
-    Adds special tokens to the tokenizer, `thinking_budget` to its chat template, rows to the embeddings (each starts as
-    the mean of the others), and `budgets` to the config. Twice is once. Raises UserError for rungs that do not rise.
+    Raises UserError for rungs that do not rise.
     """
-    import torch
-
     rungs = check_rungs(rungs)
-    tokens = [budget_token(rung) for rung in (*rungs, None)]
-    num_before = len(tokenizer)
-    tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, *tokens]})
-    if tokenizer.chat_template and "thinking_budget" not in tokenizer.chat_template:
-        tokenizer.chat_template = TEMPLATE_PREFIX + tokenizer.chat_template
-    ids = tokenizer.convert_tokens_to_ids(tokens)
-    new = [token_id for token_id in ids if token_id >= num_before]
-    with torch.no_grad():
-        tables = (model.get_input_embeddings, model.get_output_embeddings)
-        means = [table().weight[:num_before].mean(0, keepdim=True) for table in tables]
-        fit_embeddings(model, tokenizer)
-        for table, mean in zip(tables, means, strict=True):
-            table().weight[new] = mean
+    ids = add_tokens(model, tokenizer, [budget_token(rung) for rung in (*rungs, None)], "thinking_budget", "budget")
     model.config.budgets = list(rungs)
     return ids
 
 
-def fit_embeddings(model, tokenizer) -> None:
-    """Add rows to the embeddings where the tokenizer has more tokens; many models have some to spare."""
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-
-
 def with_budget(prompt, budget: int | None):
     """A copy of a prompt, text or messages, that asks for a budget. 0 is not said in the prompt: see `generation`."""
-    token = budget_token(budget)
-    if isinstance(prompt, str):
-        return token + prompt
-    last = max((i for i, message in enumerate(prompt) if message["role"] == "user"), default=None)
-    if last is None:
-        raise UserError("a conversation without a user message cannot carry a budget")
-    return [{**m, "content": token + m["content"]} if i == last else m for i, m in enumerate(prompt)]
+    return with_token(prompt, budget_token(budget))
 
 
 def draw_budget(prompt, rungs: Sequence[int], inf_share: float, *key) -> tuple[object, int | None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from trl import GRPOConfig
 
 from timecost.budget import check_rungs
+from timecost.effort import check_efforts
 from timecost.errors import UserError
 from timecost.objectives import REGISTRY
 
@@ -58,6 +59,13 @@ class TimeCostConfig(GRPOConfig):
     budget_inf_share: float = field(
         default=0.25, metadata={"help": "With budgets: share of groups that are asked for no bound."}
     )
+    efforts: dict | None = field(
+        default=None,
+        metadata={
+            "help": "Names of efforts and their elasticities, such as {low: 0.2, medium: 0.05, high: 0}: each group of "
+            "completions is asked for one, and its elasticity holds instead of time_elasticity. None: no efforts."
+        },
+    )
     enforce_budgets: bool = field(
         default=False,
         metadata={
@@ -77,6 +85,10 @@ class TimeCostConfig(GRPOConfig):
             raise UserError("objective_kwargs must be a mapping, such as {price: 0.001}")
         if self.prompt_cost <= 0:
             raise UserError(f"prompt_cost={self.prompt_cost} must be positive: the log of a cost is taken")
+        if self.efforts is not None:
+            self.efforts = check_efforts(self.efforts)
+            if self.objective != "levin":
+                raise UserError(f"efforts are elasticities of objective levin, which {self.objective} does not have")
         if self.budgets is not None:
             self.budgets = list(check_rungs(self.budgets))
         if self.enforce_budgets and (not self.budgets or self.use_vllm or self.use_transformers_continuous_batching):

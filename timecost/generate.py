@@ -34,6 +34,7 @@ def build_parser() -> Parser:
     add("--model_name_or_path", required=True, help="folder of a model, or its name (arithmetic_base is built in)")
     add("--budget", "--thinking_budget", "--reasoning_budget", default="inf",
         help="thinking tokens: a number, 0 for none, inf for no bound, auto where there is a value head")  # fmt: skip
+    add("--effort", help="an effort that the model was trained on, such as low or high")
     add("--enforce", default="hard", help="none: the prompt asks; soft: with a grace to wrap up; hard (default)")
     add("--no_condition", action="store_true", help="do not say the budget in the prompt: cut any model at it")
     add(
@@ -73,8 +74,9 @@ def run(argv: list[str]) -> None:
     model, tokenizer = load_model(args.model_name_or_path)
     prompts = [as_prompt(row["prompt"], tokenizer) for row in rows]
     options = {
-        "enforce": args.enforce, "condition": not args.no_condition, "max_answer_tokens": args.max_answer_tokens,
-        "temperature": args.temperature, "num_beams": args.num_beams, "seed": args.seed,
+        "effort": args.effort, "enforce": args.enforce, "condition": not args.no_condition,
+        "max_answer_tokens": args.max_answer_tokens, "temperature": args.temperature, "num_beams": args.num_beams,
+        "seed": args.seed,
     }  # fmt: skip
     if args.input_path is None:
         streams = not args.json and args.num_beams == 1

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from timecost.budget import ladder_of, round_down, with_budget
 from timecost.cost import split_tokens
+from timecost.effort import efforts_of, with_effort
 from timecost.errors import UserError
 
 ENFORCE = ("none", "soft", "hard")
@@ -98,6 +99,7 @@ def generate(
     prompts: list,
     budgets: list[int | None],
     *,
+    effort: str | None = None,
     enforce: str = "hard",
     condition: bool = True,
     max_answer_tokens: int | None = None,
@@ -115,8 +117,9 @@ def generate(
     0 answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
     reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context).
-    Temperature 0 takes the likeliest token. Raises UserError for what contradicts itself, a budget below the ladder, a
-    context that is too short, and a model or tokenizer without the tokens.
+    `effort` is the name of one that the model was trained on. Temperature 0 takes the likeliest token. Raises UserError
+    for what contradicts itself, a budget below the ladder, a context that is too short, and a model or tokenizer
+    without the tokens.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
@@ -128,6 +131,9 @@ def generate(
     asked = any(budgets) and condition
     ladder = ladder_of(model.config, tokenizer) if asked else ()
     rungs = [round_down(budget, ladder) if condition else None for budget in budgets]
+    if effort is not None:
+        efforts = efforts_of(model.config, tokenizer)
+        prompts = [with_effort(prompt, effort, efforts) for prompt in prompts]
     encoded = [
         encode(tokenizer, prompt, rung if condition and rung else None, budget == 0, think_start, think_end)
         for prompt, rung, budget in zip(prompts, rungs, budgets, strict=True)

@@ -82,6 +82,7 @@ def train(argv: list[str]) -> None:
     from timecost import checkpoints
     from timecost.budget import add_budget_tokens, rungs_in
     from timecost.config import TimeCostConfig
+    from timecost.effort import add_effort_tokens, effort_token
     from timecost.launch import check_world_size
     from timecost.loading import load_model, load_problems, load_tokenizer
     from timecost.tasks import get_task
@@ -108,11 +109,15 @@ def train(argv: list[str]) -> None:
     saver = checkpoints.CheckpointCallback(config.save_total_limit)
     config.save_total_limit = None  # the callback removes old checkpoints, once the new one is complete
     model = load_model(model_args, config.trust_remote_code, config.model_init_kwargs)
+    token_ids = []
     if config.budgets and not (getattr(model.config, "budgets", None) or rungs_in(tokenizer)):
-        token_ids = add_budget_tokens(model, tokenizer, config.budgets)
+        token_ids += add_budget_tokens(model, tokenizer, config.budgets)
         say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
-        if peft_config is not None and not peft_config.trainable_token_indices:
-            peft_config.trainable_token_indices = token_ids
+    if config.efforts and effort_token(next(iter(config.efforts))) not in tokenizer.get_added_vocab():
+        token_ids += add_effort_tokens(model, tokenizer, config.efforts)
+        say(f"added the tokens of efforts {', '.join(config.efforts)} to the model")
+    if token_ids and peft_config is not None and not peft_config.trainable_token_indices:
+        peft_config.trainable_token_indices = token_ids
     with library_refusals():
         trainer = TimeCostTrainer(
             model=model,

@@ -20,6 +20,7 @@ from timecost.batching import sort_by_length
 from timecost.budget import draw_budget, ladder_of
 from timecost.config import TimeCostConfig
 from timecost.cost import split_tokens, token_cost
+from timecost.effort import draw_effort, efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
@@ -72,22 +73,32 @@ class TimeCostTrainer(GRPOTrainer):
                 raise UserError(
                     f"budget {min(strange)} is not a rung of the model: it knows {', '.join(map(str, ladder))}"
                 )
+        if args.efforts and (strange := set(args.efforts) - set(efforts_of(self.model.config, self.processing_class))):
+            raise UserError(f"the model does not know the effort {min(strange)}: add its token, or leave it out")
         if args.exploration_fraction is not None:
             self.add_callback(FadeExploration(self, args.exploration_fraction))
 
     def _generate_and_score_completions(self, inputs):
-        if self.args.budgets and self.model.training:
-            first = self.accelerator.process_index * len(inputs)
-            micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
-            inputs = [dict(row) for row in inputs]
-            for i, row in enumerate(inputs, start=first):
-                key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
-                row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
-                )
+        if self.model.training and (self.args.budgets or self.args.efforts):
+            inputs = self._draw_requests(inputs)
             if self.args.enforce_budgets:
                 return self._generate_within_bounds(inputs)
         return super()._generate_and_score_completions(inputs)
+
+    def _draw_requests(self, inputs: list[dict]) -> list[dict]:
+        """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
+        first = self.accelerator.process_index * len(inputs)
+        micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
+        inputs = [dict(row) for row in inputs]
+        for i, row in enumerate(inputs, start=first):
+            key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
+            if self.args.efforts:
+                row["prompt"], row["elasticity"] = draw_effort(row["prompt"], self.args.efforts, *key)
+            if self.args.budgets:
+                row["prompt"], row["budget"] = draw_budget(
+                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
+                )
+        return inputs
 
     def _generate_within_bounds(self, inputs):
         """Roll-outs whose thinking is closed at the budget; what is forced is no choice of the policy, so it gets no
@@ -122,7 +133,12 @@ class TimeCostTrainer(GRPOTrainer):
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
-        objective = self.objective(correct, cost)
+        asked = {}
+        if self.args.efforts and mode == "train":
+            elasticity = gather(torch.tensor([row["elasticity"] for row in inputs], device=rewards.device))
+            asked["time_elasticity"] = elasticity.view(-1, num_generations)
+            self._log_efforts(elasticity, rewards[:, 0], split.sum(1))
+        objective = self.objective(correct, cost, **asked)
         rewards[:, 0] = objective.flatten()
 
         deviation = objective - torch.nanmean(objective, 1, keepdim=True)
@@ -155,6 +171,12 @@ class TimeCostTrainer(GRPOTrainer):
                 self._metrics[mode][f"timecost/budget_{rung}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics[mode][f"timecost/budget_{rung}/thinking_tokens"].append(float(split[at, 0].mean()))
         return correct
+
+    def _log_efforts(self, elasticity: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
+        for name, value in self.args.efforts.items():
+            if (at := (elasticity - value).abs() < 1e-6).any():
+                self._metrics["train"][f"timecost/effort_{name}/accuracy"].append(float(torch.nanmean(correct[at])))
+                self._metrics["train"][f"timecost/effort_{name}/tokens"].append(float(tokens[at].mean()))
 
     def _style_shares(self, completions) -> dict[str, float]:
         """Share of each style seen so far in the run, over all processes."""

@@ -98,10 +98,11 @@ def load_model(model_name_or_path: str):
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
         # half precision is slower than float32 on most processors
-        auto_class = AutoModelForCausalLM
-        if (Path(path) / "adapter_config.json").is_file():  # gives the base the rows of tokens that training added
-            from peft import AutoPeftModelForCausalLM as auto_class
-        model = auto_class.from_pretrained(path, dtype="auto" if device == "cuda" else torch.float32)
+        dtype = "auto" if device == "cuda" else torch.float32
+        if (Path(path) / "adapter_config.json").is_file():
+            model = load_adapter(path, tokenizer, dtype)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"cannot load model '{model_name_or_path}': {line[:300]}") from error
@@ -109,6 +110,18 @@ def load_model(model_name_or_path: str):
         if bar:
             logging.enable_progress_bar()
     return model.to(device).eval(), tokenizer
+
+
+def load_adapter(path: str, tokenizer, dtype):
+    """An adapter on its base, with the rows of tokens that training added and what they stand for."""
+    from peft import AutoPeftModelForCausalLM
+
+    from timecost.budget import rungs_in
+    from timecost.effort import efforts_in
+
+    model = AutoPeftModelForCausalLM.from_pretrained(path, dtype=dtype)
+    model.config.budgets, model.config.efforts = rungs_in(tokenizer), efforts_in(tokenizer)
+    return model
 
 
 def sample_task(

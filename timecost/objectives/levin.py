@@ -14,7 +14,7 @@ def levin(
     correct: Tensor,
     cost: Tensor,
     *,
-    time_elasticity: float = 0.05,
+    time_elasticity: float | Tensor = 0.05,
     weighting: str = "success",
     time: str = "log",
     time_on: str = "all",
@@ -30,7 +30,8 @@ def levin(
         time_on="correct"     t = c · (log T − mean of log T over the correct)/p; no wrong answer is preferred to
                               another by its length; likewise with "mean"
 
-    A prompt without a correct completion gives 0: it says nothing about time to a verified answer.
+    A prompt without a correct completion gives 0: it says nothing about time to a verified answer. The elasticity may
+    be a tensor that broadcasts against (num_prompts, num_generations): one for each prompt.
     Raises ValueError for an unknown form or a negative elasticity.
 
     >>> levin(torch.tensor([[1.0, 1.0]]), torch.tensor([[10.0, 20.0]]), time_elasticity=0.1)
@@ -43,7 +44,7 @@ def levin(
     ):
         if value not in known:
             raise ValueError(f"levin: {name}={value!r} is not one of {', '.join(known)}")
-    if time_elasticity < 0:
+    if (torch.as_tensor(time_elasticity) < 0).any():
         raise ValueError(f"levin: time_elasticity={time_elasticity} must be at least 0")
 
     valid = ~torch.isnan(correct)

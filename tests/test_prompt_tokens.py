@@ -1,0 +1,32 @@
+"""Tokens by which a prompt asks for something, on a tiny Qwen3 and its chat template."""
+
+import pytest
+from conftest import build_chat_tokenizer
+
+from timecost.errors import UserError
+from timecost.prompt_tokens import add_tokens, check_single, with_token
+
+CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+
+
+def test_a_prompt_asks_as_text_or_in_the_last_user_message():
+    assert with_token("1+1=", "<|x_1|>") == "<|x_1|>1+1="
+    assert [m["content"] for m in with_token(CHAT, "<|x_1|>")] == ["a", "b", "<|x_1|>c"]
+    assert CHAT[2]["content"] == "c"
+    with pytest.raises(UserError, match="without a user message"):
+        with_token(CHAT[1:2], "<|x_1|>")
+
+
+def test_two_kinds_of_tokens_stand_side_by_side(tiny_qwen3):
+    from transformers import AutoModelForCausalLM
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_qwen3), build_chat_tokenizer()
+    first = add_tokens(model, tokenizer, ["<|x_1|>", "<|x_2|>"], "ask_x", "x")
+    second = add_tokens(model, tokenizer, ["<|y_a|>"], "ask_y", "y")
+    assert len({*first, *second}) == 3 and model.get_input_embeddings().num_embeddings == len(tokenizer)
+    check_single(tokenizer, ["<|x_1|>", "<|y_a|>"])
+    with pytest.raises(UserError, match="does not know <|z|> as one token".replace("|", r"\|")):
+        check_single(tokenizer, ["<|z|>"])
+    text = tokenizer.apply_chat_template(CHAT, tokenize=False, ask_x=2, ask_y="a")
+    assert "<|y_a|><|x_2|>c" in text or "<|x_2|><|y_a|>c" in text
+    assert "<|" not in tokenizer.apply_chat_template(CHAT, tokenize=False).replace("<|im_", "")

@@ -1,0 +1,69 @@
+"""Tokens by which a prompt asks for something: how a model gets them, and how they get into a prompt.
+
+A request stands before a plain prompt or at the start of the last user message of a conversation, as one special
+token, so that it reaches any server unchanged; or a variable of the chat template puts it there.
+"""
+
+from timecost.errors import UserError
+
+# Rewrites the messages of any chat template; VARIABLE and NAME are filled in.
+TEMPLATE_PREFIX = """\
+{%- if VARIABLE is defined and VARIABLE is not none -%}
+{%- set rewritten = namespace(messages=[], last=-1) -%}
+{%- for message in messages -%}
+{%- if message.role == 'user' -%}{%- set rewritten.last = loop.index0 -%}{%- endif -%}
+{%- endfor -%}
+{%- for message in messages -%}
+{%- if loop.index0 == rewritten.last -%}
+{%- set content = '<|NAME_' ~ VARIABLE ~ '|>' ~ message.content -%}
+{%- set rewritten.messages = rewritten.messages + [dict(message, content=content)] -%}
+{%- else -%}
+{%- set rewritten.messages = rewritten.messages + [message] -%}
+{%- endif -%}
+{%- endfor -%}
+{%- set messages = rewritten.messages -%}
+{%- endif -%}
+"""
+
+
+def with_token(prompt, token: str):
+    """A copy of a prompt, text or messages, that opens with a token. UserError for a conversation without a user."""
+    if isinstance(prompt, str):
+        return token + prompt
+    last = max((i for i, message in enumerate(prompt) if message["role"] == "user"), default=None)
+    if last is None:
+        raise UserError("a conversation without a user message cannot carry a budget or an effort")
+    return [{**m, "content": token + m["content"]} if i == last else m for i, m in enumerate(prompt)]
+
+
+def add_tokens(model, tokenizer, tokens: list[str], variable: str, name: str) -> list[int]:
+    """Give a model special tokens `<|name_...|>`; returns their ids, which LoRA takes as `trainable_token_indices`.
+
+    Adds them to the tokenizer, rows to the embeddings (each starts as the mean of the others), and `variable` to the
+    chat template. Twice is once.
+    """
+    import torch
+
+    num_before = len(tokenizer)
+    tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, *tokens]})
+    if tokenizer.chat_template and variable not in tokenizer.chat_template:
+        prefix = TEMPLATE_PREFIX.replace("VARIABLE", variable).replace("NAME", name)
+        tokenizer.chat_template = prefix + tokenizer.chat_template
+    ids = tokenizer.convert_tokens_to_ids(tokens)
+    new = [token_id for token_id in ids if token_id >= num_before]
+    with torch.no_grad():
+        tables = (model.get_input_embeddings, model.get_output_embeddings)
+        means = [table().weight[:num_before].mean(0, keepdim=True) for table in tables]
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # many models have rows to spare
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for table, mean in zip(tables, means, strict=True):
+            table().weight[new] = mean
+    return ids
+
+
+def check_single(tokenizer, tokens: list[str]) -> None:
+    """Raises UserError for a token that the tokenizer splits or does not know."""
+    for token in tokens:
+        ids = tokenizer.encode(token, add_special_tokens=False)
+        if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+            raise UserError(f"the tokenizer does not know {token} as one token: take the one saved with the model")
