@@ -1,8 +1,7 @@
 """The program inside a sandbox: runs one candidate on inputs and writes back what it returned, as data.
 
 It is the first process of its own PID namespace, which nothing inside can kill, stop or trace. It reads one request,
-forks a runner for the candidate, and exits with 0 when the runner ended, or TIMED_OUT when it had to be killed; with
-its end the kernel ends every process of the namespace. It never learns an expected value, except in the modes `record`
+forks a runner for the candidate, and exits with 0 when the runner ended, or TIMED_OUT when its time was up; with its end the kernel ends every process of the namespace. It never learns an expected value, except in the modes `record`
 and `judge`, which run trusted code alone.
 
     request     8 bytes of length, JSON header, marshal of the inputs
@@ -14,6 +13,7 @@ subclasses included, is `{"x": type}`, which equals nothing. `timecost.verifiers
 
 import json
 import marshal
+import math
 import os
 import resource
 import signal
@@ -160,8 +160,8 @@ MODES = {"call": call, "record": record, "judge": judge}
 
 
 def limit(limits: dict) -> None:
-    seconds = int(limits["seconds"]) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    seconds = math.ceil(limits["cpu_seconds"])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (limits["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits["open_files"],) * 2)
@@ -190,8 +190,11 @@ def supervise(runner, sandboxed: bool) -> None:
         finally:
             os._exit(0)
     try:
-        while os.waitpid(-1, 0)[0] != pid:
-            pass
+        ended, status = os.waitpid(-1, 0)
+        while ended != pid:
+            ended, status = os.waitpid(-1, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+            raise TimeOutError
     finally:
         if sandboxed:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -268,7 +271,7 @@ def main() -> None:
     header = json.loads(read(int.from_bytes(read(8), "big")))
     payload = marshal.loads(read(header["payload"]))
     signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, header["limits"]["seconds"])
+    signal.setitimer(signal.ITIMER_REAL, header["limits"]["wall_seconds"])
     try:
         (run_programs if header["mode"] == "stdio" else run_function)(header, payload, out)
     except TimeOutError:

@@ -55,7 +55,8 @@ class CodeLimits:
     """What one candidate may use, all its tests together.
 
     Attributes:
-        seconds: wall-clock time; a process may use as much CPU time, rounded up.
+        cpu_seconds: CPU time of each process, in whole seconds, rounded up. It decides the same on a busy machine.
+        wall_seconds: wall-clock time, for what waits instead of working.
         memory_bytes: address space of each process.
         processes: processes and threads at a time.
         file_bytes: size of one file; all files together have 64 MiB.
@@ -63,7 +64,8 @@ class CodeLimits:
         open_files: file descriptors of a process.
     """
 
-    seconds: float = 10.0
+    cpu_seconds: float = 10.0
+    wall_seconds: float = 40.0
     memory_bytes: int = 1 << 30
     processes: int = 32
     file_bytes: int = 16 << 20
@@ -91,8 +93,8 @@ class Sandbox(Protocol):
     def run(self, header: dict, payload: bytes, count: int, limits: CodeLimits, expected=None) -> Outcome:
         """Send a request (see `_sandbox_child`) and read `count` lines.
 
-        Reads no further than the first line that differs from `expected`, where that is given and `stop_early` of the
-        header is set. Raises SandboxFailed.
+        Where `expected` is given, it reads no further than the first block with a line that differs from it. Raises
+        SandboxFailed.
         """
 
     def close(self) -> None:
@@ -236,7 +238,7 @@ class Bubblewrap:
             raise SandboxFailed("the sandbox hung")
         if outcome.ended == "eof":
             if code == TIMED_OUT:
-                outcome.ended = f"not done in {limits.seconds:g} s"
+                outcome.ended = f"out of time ({limits.cpu_seconds:g} s of CPU, {limits.wall_seconds:g} s in all)"
             elif code == 0 or not self.sandboxed:
                 outcome.ended = "ended before its results"
             else:  # the first process cannot be killed from inside
@@ -411,7 +413,7 @@ class _Slot:
     def receive(self, count: int, limits: CodeLimits, expected) -> tuple[Outcome, float]:
         """The outcome, and the seconds to wait for the sandbox to end by itself."""
         start = time.monotonic()
-        deadline = start + limits.seconds + GRACE_SECONDS
+        deadline = start + limits.wall_seconds + GRACE_SECONDS
         outcome, parts, size = Outcome(), [self.buffer] if self.buffer else [], 0
         wait = 0.0
         while len(outcome.lines) < count:
