@@ -83,6 +83,7 @@ class Outcome:
     """What a sandbox gave back. `ended` is empty, or why there are no more lines: the candidate's own doing."""
 
     lines: list[bytes] = field(default_factory=list)
+    wrong: int | None = None  # the line that `accept` refused, the last one read
     ended: str = ""
     seconds: float = 0.0
 
@@ -90,11 +91,10 @@ class Outcome:
 class Sandbox(Protocol):
     """What runs a request apart from this process."""
 
-    def run(self, header: dict, payload: bytes, count: int, limits: CodeLimits, expected=None) -> Outcome:
+    def run(self, header: dict, payload: bytes, count: int, limits: CodeLimits, accept=None) -> Outcome:
         """Send a request (see `_sandbox_child`) and read `count` lines.
 
-        Where `expected` is given, it reads no further than the first block with a line that differs from it. Raises
-        SandboxFailed.
+        It reads no further than the first line for which `accept(index, line)` is false. Raises SandboxFailed.
         """
 
     def close(self) -> None:
@@ -220,7 +220,7 @@ class Bubblewrap:
         if outcome.lines != [b"=1"]:
             raise SandboxUnavailable(f"code verification: a sandbox cannot compute 1: {outcome}")
 
-    def run(self, header: dict, payload: bytes, count: int, limits: CodeLimits, expected=None) -> Outcome:
+    def run(self, header: dict, payload: bytes, count: int, limits: CodeLimits, accept=None) -> Outcome:
         """See `Sandbox.run`."""
         header = header | {"payload": len(payload), "limits": asdict(limits) | {"sandboxed": self.sandboxed}}
         encoded = json.dumps(header).encode()
@@ -229,7 +229,7 @@ class Bubblewrap:
         try:
             slot.expect_ready()
             slot.send(len(encoded).to_bytes(8, "big") + encoded + payload)
-            outcome, wait = slot.receive(count, limits, expected)
+            outcome, wait = slot.receive(count, limits, accept)
         finally:
             code = self._discard(slot, wait)
         if outcome.ended == "":
@@ -410,34 +410,32 @@ class _Slot:
             except OSError as error:
                 raise SandboxFailed(f"the sandbox is gone: {error}") from error
 
-    def receive(self, count: int, limits: CodeLimits, expected) -> tuple[Outcome, float]:
+    def receive(self, count: int, limits: CodeLimits, accept) -> tuple[Outcome, float]:
         """The outcome, and the seconds to wait for the sandbox to end by itself."""
         start = time.monotonic()
         deadline = start + limits.wall_seconds + GRACE_SECONDS
-        outcome, parts, size = Outcome(), [self.buffer] if self.buffer else [], 0
-        wait = 0.0
-        while len(outcome.lines) < count:
-            chunk = parts.pop() if parts and b"\n" in parts[-1] and len(parts) == 1 else self._read(deadline)
-            if chunk is None:
-                outcome.ended = "hung"
-                break
-            if not chunk:
-                outcome.ended, wait = "eof", 2.0
-                break
+        outcome, partial, size, wait = Outcome(), [], 0, 0.0
+        chunk = self.buffer or self._read(deadline)
+        while chunk:
             size += len(chunk)
             if size > limits.output_bytes:
                 outcome.ended = f"more than {limits.output_bytes} bytes of results"
                 break
-            head, newline, tail = chunk.rpartition(b"\n")
-            if not newline:
-                parts.append(chunk)
-                continue
-            seen = len(outcome.lines)
-            outcome.lines += b"".join([*parts, head]).split(b"\n")
-            parts = [tail] if tail else []
-            if expected is not None and outcome.lines[seen:] != expected[seen : len(outcome.lines)]:
+            *complete, rest = chunk.split(b"\n")
+            if complete:
+                complete[0] = b"".join([*partial, complete[0]])
+                partial = []
+            partial.append(rest)
+            for line in complete[: count - len(outcome.lines)]:
+                outcome.lines.append(line)
+                if accept is not None and not accept(len(outcome.lines) - 1, line):
+                    outcome.wrong = len(outcome.lines) - 1
+                    break
+            if outcome.wrong is not None or len(outcome.lines) == count:
                 break
-        del outcome.lines[count:]
+            chunk = self._read(deadline)
+        if not chunk:
+            outcome.ended, wait = ("hung", 0.0) if chunk is None else ("eof", 2.0)
         outcome.seconds = time.monotonic() - start
         return outcome, wait
 
