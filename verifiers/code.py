@@ -27,6 +27,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from .sandbox import CodeLimits, Sandbox, SandboxFailed, SandboxUnavailable, shared_sandbox
 from .verdict import Verdict
@@ -58,6 +59,11 @@ class Reference:
     test: str = ""  # assertions, where outputs may differ and still be right
     weak: bool = False
     decoded: dict[int, object] = field(default_factory=dict)
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of the expected results."""
+        return sum(map(len, self.expected))
 
 
 def verify_code(
@@ -127,10 +133,10 @@ def _verify(completion: str, problem: dict, limits: CodeLimits, sandbox: Sandbox
     if known.weak:
         return _verify_weak(sources, known, limits, sandbox)
     limits = replace(
-        limits, cpu_seconds=max(limits.cpu_seconds, FACTOR * known.seconds),
+        limits, output_bytes=max(limits.output_bytes, 4 * known.size), cpu_seconds=max(limits.cpu_seconds, FACTOR * known.seconds),
         wall_seconds=max(limits.wall_seconds, 2 * FACTOR * known.seconds),
     )  # fmt: skip
-    header, count = {"mode": known.mode, "sources": sources}, len(known.expected)
+    header, count = {"mode": known.mode, "sources": sources, "digests": not known.test}, len(known.expected)
     different = []
 
     def accept(i: int, line: bytes) -> bool:
@@ -239,7 +245,7 @@ def _functions(problem: dict, sandbox: Sandbox) -> Reference:
     if not inputs:
         raise ProblemError("no inputs")
     payload = marshal.dumps([(name, tuple(args), {}) for args in inputs])
-    outcome = _run_trusted({"mode": "call", "sources": _trusted(problem)}, payload, len(inputs), sandbox)
+    outcome = _run_trusted({"mode": "call", "sources": _trusted(problem), "digests": True}, payload, len(inputs), sandbox)
     for i, line in enumerate(outcome.lines):
         if not line.startswith(b"="):
             raise ProblemError(f"the canonical solution raises on input {i}: {line[1:100].decode(errors='replace')}")
