@@ -100,7 +100,7 @@ ATTACKS = {
     "mount": ("""
     import ctypes; libc = ctypes.CDLL(None, use_errno=True)
     return [libc.mount(b"none", b"/tmp", b"tmpfs", 0, None), ctypes.get_errno()]""", "=[-1,1]"),
-    "becoming root": ("    return [attempt(os.setuid, 0), os.getuid() == 0]", "=[1,false]"),
+    "becoming root": ("    return [attempt(os.setuid, 0), os.getuid() == 0]", "=[22,false]"),
     "raising limits": ("""
     import resource
     return attempt(resource.setrlimit, resource.RLIMIT_AS, (-1, -1))""", '="ValueError"'),
