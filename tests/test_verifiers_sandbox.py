@@ -284,7 +284,8 @@ import os, sys
 os.setgroups([]); os.setgid(61234); os.setuid(61234)
 sys.path.insert(0, sys.argv[1])
 import importlib.util
-spec = importlib.util.spec_from_file_location("v", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
+start = sys.argv[1] + "/__init__.py"
+spec = importlib.util.spec_from_file_location("v", start, submodule_search_locations=[sys.argv[1]])
 package = importlib.util.module_from_spec(spec); sys.modules["v"] = package; spec.loader.exec_module(package)
 from v.code import verify_code
 from v.sandbox import close_shared

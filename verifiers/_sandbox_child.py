@@ -1,7 +1,8 @@
 """The program inside a sandbox: runs one candidate on inputs and writes back what it returned, as data.
 
 It is the first process of its own PID namespace, which nothing inside can kill, stop or trace. It reads one request,
-forks a runner for the candidate, and exits with 0 when the runner ended, or TIMED_OUT when its time was up; with its end the kernel ends every process of the namespace. It never learns an expected value, except in the modes `record`
+forks a runner for the candidate, and exits with 0 when the runner ended, or TIMED_OUT when its time was up; with its
+end the kernel ends every process of the namespace. It never learns an expected value, except in the modes `record`
 and `judge`, which run trusted code alone.
 
     request     8 bytes of length, JSON header, marshal of the inputs
@@ -42,7 +43,7 @@ def encode(value) -> str:
         return repr(value) if value - value == 0 else f'{{"f":"{value!r}"}}'
     if kind is list:
         types_of = set(map(type, value))
-        if types_of <= _PLAIN and not digests or types_of == {int} and -_SMALL < min(value) and max(value) < _SMALL:
+        if types_of <= _PLAIN and not digests or types_of == {int} and min(value) > -_SMALL and max(value) < _SMALL:
             return _dumps(value)
         return f"[{','.join(map(encode, value))}]"
     if kind is tuple:

@@ -98,7 +98,7 @@ def verify_code_batch(
         raise ValueError(f"{len(completions)} completions for {len(problems)} problems")
     shared_sandbox(unsafe_no_sandbox)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as threads:
-        return list(threads.map(lambda pair: verify_code(*pair, limits, unsafe_no_sandbox), zip(completions, problems)))
+        return list(threads.map(lambda *pair: verify_code(*pair, limits, unsafe_no_sandbox), completions, problems))
 
 
 def extract_code(completion: str, problem: dict) -> tuple[list[str] | None, str]:
@@ -133,7 +133,8 @@ def _verify(completion: str, problem: dict, limits: CodeLimits, sandbox: Sandbox
     if known.weak:
         return _verify_weak(sources, known, limits, sandbox)
     limits = replace(
-        limits, output_bytes=max(limits.output_bytes, 4 * known.size), cpu_seconds=max(limits.cpu_seconds, FACTOR * known.seconds),
+        limits, output_bytes=max(limits.output_bytes, 4 * known.size),
+        cpu_seconds=max(limits.cpu_seconds, FACTOR * known.seconds),
         wall_seconds=max(limits.wall_seconds, 2 * FACTOR * known.seconds),
     )  # fmt: skip
     header, count = {"mode": known.mode, "sources": sources, "digests": not known.test}, len(known.expected)
@@ -245,7 +246,8 @@ def _functions(problem: dict, sandbox: Sandbox) -> Reference:
     if not inputs:
         raise ProblemError("no inputs")
     payload = marshal.dumps([(name, tuple(args), {}) for args in inputs])
-    outcome = _run_trusted({"mode": "call", "sources": _trusted(problem), "digests": True}, payload, len(inputs), sandbox)
+    header = {"mode": "call", "sources": _trusted(problem), "digests": True}
+    outcome = _run_trusted(header, payload, len(inputs), sandbox)
     for i, line in enumerate(outcome.lines):
         if not line.startswith(b"="):
             raise ProblemError(f"the canonical solution raises on input {i}: {line[1:100].decode(errors='replace')}")

@@ -39,7 +39,7 @@ move_pages name_to_handle_at nfsservctl open_by_handle_at open_tree perf_event_o
 pidfd_open pidfd_send_signal pivot_root process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot
 request_key set_mempolicy setdomainname sethostname setns settimeofday swapoff swapon syslog umount umount2 unshare
 userfaultfd vhangup vmsplice
-""".split()
+"""
 
 
 class SandboxUnavailable(RuntimeError):
@@ -154,7 +154,7 @@ def seccomp_filter() -> bytes:
         raise SandboxUnavailable(f"code verification needs {missing}, which is not installed: {how}") from error
     rules = seccomp.SyscallFilter(seccomp.ALLOW)
     refuse = seccomp.ERRNO(errno.EPERM)
-    for name in DENIED:
+    for name in DENIED.split():
         with contextlib.suppress(RuntimeError, ValueError, OSError):  # this processor or library does not know it
             rules.add_rule(refuse, name)
     # glibc falls back to clone, whose flags can be read; flags of new namespaces, any of them

@@ -128,7 +128,7 @@ def _rows(file: str, source: str) -> list[dict]:
 @lru_cache(maxsize=8)
 def _read(path: Path, source: str) -> list[dict]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist: it comes from {source}, and {VARIABLE} names the folder of the datasets")
+        raise UserError(f"{path} does not exist: get it from {source}, or correct {VARIABLE}")
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
