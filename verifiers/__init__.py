@@ -4,6 +4,7 @@ Imports nothing of timecost, torch or TRL: any trainer may call them. Imported a
 """
 
 from .reward import Reward
+from .sandbox import CodeLimits, SandboxUnavailable
 from .verdict import Verdict
 
-__all__ = ["Reward", "Verdict"]
+__all__ = ["CodeLimits", "Reward", "SandboxUnavailable", "Verdict"]

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # name -> "module:attribute". A task outside this package is named in the same form.
-TASKS = {"arithmetic": "timecost.tasks:ARITHMETIC", "gsm8k": "timecost.tasks.gsm8k:GSM8K"}
+TASKS = {
+    "arithmetic": "timecost.tasks:ARITHMETIC",
+    "gsm8k": "timecost.tasks.gsm8k:GSM8K",
+    "humaneval": "timecost.tasks.humaneval:HUMANEVAL",
+    "humaneval_plus": "timecost.tasks.humaneval:HUMANEVAL_PLUS",
+    "mbpp": "timecost.tasks.mbpp:MBPP",
+    "mbpp_plus": "timecost.tasks.mbpp:MBPP_PLUS",
+}
 MODELS = {"arithmetic_base": Path(__file__).parent / "arithmetic_base"}  # models that come with the package
 
 

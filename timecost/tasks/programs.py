@@ -1,0 +1,143 @@
+"""What the tasks of programs share: their files, their prompts, and a verdict on a completion by a problem's name."""
+
+import gzip
+import json
+import os
+import random
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timecost.errors import UserError
+from timecost.tasks import Solution, Task, check_split
+from timecost.tasks.data import VARIABLE
+from timecost.verifiers import SandboxUnavailable, Verdict
+from timecost.verifiers.code import verify_code_batch
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+INSTRUCTION = "Answer with the whole program in one block that starts with ```python and ends with ```."
+
+
+def program_task(
+    name: str, file: str, source: str, splits: tuple[str, ...], convert: Callable[[dict], dict | None],
+    split_of: Callable[[dict], str], question: Callable[[dict], str], max_completion_length: int = 1024,
+) -> Task:  # fmt: skip
+    """A task of programs.
+
+    Args:
+        file: path inside the folder that TIMECOST_DATA_DIR names: JSON Lines, packed or not, or one JSON array.
+        source: repository where the file is, for a person who lacks it.
+        convert: a row of the file to a problem of `timecost.verifiers.code`.
+        split_of: the split of a row, one of `splits`; rows of others are left out.
+        question: what a conversational prompt asks, without the instruction.
+    """
+    shared = {"name": name, "file": file, "source": source, "splits": splits}
+    functions = {"convert": convert, "split_of": split_of}
+    return Task(
+        name=name,
+        load=partial(_load, **shared, **functions, question=question),
+        verify=partial(_verify, **shared, **functions),
+        max_completion_length=max_completion_length,
+        splits=splits,
+        solutions=partial(_solutions, **shared, **functions),
+    )
+
+
+def _load(
+    split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True, *,
+    name: str, file: str, source: str, splits, convert, split_of, question,
+) -> "Dataset":  # fmt: skip
+    """Columns prompt, answer (the name of the problem, which the verifier looks up) and difficulty (lines of code)."""
+    from datasets import Dataset
+
+    check_split(name, split, splits)
+    rows = [row for row in _rows(file, source) if split_of(row) == split]
+    if num_problems is not None:
+        if not 1 <= num_problems <= len(rows):
+            raise UserError(f"{name} {split} has {len(rows)} problems: num_problems cannot be {num_problems}")
+        rows = random.Random(f"{name} {split} {seed}").sample(rows, num_problems)
+    return Dataset.from_list(
+        [
+            {
+                "prompt": prompt(row, question, conversational),
+                "answer": str(row["task_id"]),
+                "difficulty": sum(1 for line in gold(row).splitlines() if line.strip()),
+            }
+            for row in rows
+        ]
+    )
+
+
+def prompt(row: dict, question: Callable[[dict], str], conversational: bool) -> list[dict] | str:
+    """One user message, or text for a model to continue: the prompt of HumanEval, a docstring for MBPP."""
+    if conversational:
+        return [{"role": "user", "content": f"{question(row)}\n\n{INSTRUCTION}"}]
+    if "entry_point" in row:
+        return row["prompt"]
+    return f'"""\n{row["prompt"]}\n{row["test_list"][0]}\n"""\n'
+
+
+def gold(row: dict) -> str:
+    return row.get("canonical_solution") or row["code"]
+
+
+def _solutions(split: str, *, name: str, file: str, source: str, splits, convert, split_of):
+    check_split(name, split, splits)
+    for row in _rows(file, source):
+        if split_of(row) == split:
+            yield Solution(str(row["task_id"]), gold(row), str(row["task_id"]))
+
+
+def _verify(
+    completions: list[str], answers: list[str], *, name: str, file: str, source: str, splits, convert, split_of
+) -> list[Verdict]:
+    """A verdict on each completion. UserError where no sandbox can be started, or the file is not there."""
+    rows = _by_name(file, source)
+    known = [i for i, answer in enumerate(answers) if answer in rows]
+    try:
+        verdicts = verify_code_batch(
+            [completions[i] for i in known], [_problem(file, source, convert, answers[i]) for i in known]
+        )
+    except SandboxUnavailable as error:
+        raise UserError(str(error)) from error
+    found = dict(zip(known, verdicts, strict=True))
+    return [
+        found.get(i, Verdict.verifier_error(f"{name} has no problem {answers[i]!r}")) for i in range(len(completions))
+    ]
+
+
+@lru_cache(maxsize=2048)
+def _problem(file: str, source: str, convert, task_id: str) -> dict:
+    return convert(_by_name(file, source)[task_id])
+
+
+def _by_name(file: str, source: str) -> dict[str, dict]:
+    return {str(row["task_id"]): row for row in _rows(file, source)}
+
+
+def _rows(file: str, source: str) -> list[dict]:
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        raise UserError(f"set {VARIABLE} to a folder that holds {file} (from {source})")
+    return _read(Path(folder) / file, source)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, source: str) -> list[dict]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: get it from {source}, or correct {VARIABLE}")
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or "task_id" not in row or "prompt" not in row:
+            raise UserError(f"{path}, row {number}: no task_id or prompt")
+    if not rows:
+        raise UserError(f"{path} is empty")
+    return rows
