@@ -19,10 +19,14 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import ModelOutput
 from transformers.modeling_utils import slice_logits_to_keep
-from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRotaryEmbedding, apply_rotary_pos_emb
+from transformers.models.llama.modeling_llama import (
+    LlamaMLP,
+    LlamaRotaryEmbedding,
+    apply_rotary_pos_emb,
+    rotate_half,
+)
 from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
 
 from .cache_bmojo import BMojoCacheLayer
 from .configuration_bmojo import BMojoConfig
@@ -61,13 +65,13 @@ class AttachLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, loss, unused):
-        ctx.save_for_backward(loss, unused)
+        ctx.loss, ctx.unused = loss.new_ones(()), (unused.shape, unused.dtype, unused.device)
         return hidden.view_as(hidden)
 
     @staticmethod
     def backward(ctx, grad):
-        loss, unused = ctx.saved_tensors
-        return grad, torch.ones_like(loss), torch.zeros_like(unused)
+        shape, dtype, device = ctx.unused
+        return grad, ctx.loss, torch.zeros(shape, dtype=dtype, device=device)
 
 
 class BMojoRMSNorm(nn.Module):
@@ -193,8 +197,12 @@ class BMojoAttention(nn.Module):
             new["score"] = scores if layout.valid is None else scores.masked_fill(~layout.valid, NEVER)
         if layout.kind == "step":
             out = self.step(query, new, layout, past, keep, frequencies)
-        elif layout.kind == "plain" and keep is None:
+        elif layout.kind == "plain":
             out = self.attend(query, key, value, None, causal=True)
+            if keep is not None:
+                framed = self.frames(new, layout, past)
+                sets = self.eidetic_sets(framed, layout, past) if self.eidetic_size else None
+                self.keep_frames(framed, sets, layout, keep)
         else:
             out = self.blocked(query, new, layout, past, keep, frequencies)
         return self.o_proj(out.transpose(1, 2).flatten(2))
@@ -252,11 +260,12 @@ class BMojoAttention(nn.Module):
         # (batch, heads, n, keys, head_dim), and which of them each query of a chunk sees
         keys = [torch.cat([chunked["key"][:, :, :-1], chunked["key"][:, :, 1:]], dim=3)]
         values = [torch.cat([chunked["value"][:, :, :-1], chunked["value"][:, :, 1:]], dim=3)]
-        masks = [self.band(chunk_index[:, :n], 1)]
+        i = torch.arange(window, device=query.device)[:, None]
+        masks = [self.band(chunk_index[:, :n], 1, i)]
         if self.has_fading:
             for parts, name in ((keys, "fading_key"), (values, "fading_value")):
                 parts.insert(0, torch.cat([chunked[name][:, :, :-2], chunked[name][:, :, 1:-1]], dim=3))
-            masks.insert(0, self.band(chunk_index[:, :n], 2))
+            masks.insert(0, self.band(chunk_index[:, :n], 2, i))
         eidetic = None
         if self.eidetic_size:
             eidetic = self.eidetic_sets(framed, layout, past)
@@ -279,13 +288,13 @@ class BMojoAttention(nn.Module):
             return out[:, :, :length]
         return take(out, offsets + torch.arange(length, device=out.device))
 
-    def band(self, chunk_index: torch.Tensor, before: int) -> torch.Tensor:
-        """(batch, n, W, 2W) bool: of the two chunks that begin `before` chunks earlier, the W slots each query sees.
+    def band(self, chunk_index: torch.Tensor, before: int, i: torch.Tensor) -> torch.Tensor:
+        """(batch, n, queries, 2W) bool: of the two chunks that begin `before` chunks earlier, the slots a query sees.
 
-        Query i sees slots i + 1 to i + W: tokens (t - W, t] of the window, or (t - 2W, t - W] of the fading memory.
+        Query i of a chunk sees slots i + 1 to i + W: the tokens (t - W, t] of the window, or (t - 2W, t - W] of the
+        fading memory. i broadcasts against (batch, n, queries, 1).
         """
         slot = torch.arange(2 * self.window, device=chunk_index.device)
-        i = torch.arange(self.window, device=chunk_index.device)[:, None]
         exists = chunk_index[..., None] + slot // self.window >= before
         return exists[:, :, None] & ((slot > i) & (slot <= i + self.window))
 
@@ -323,9 +332,7 @@ class BMojoAttention(nn.Module):
         moved = (chunk_index[..., None] - 2) * self.window + 1 + places - position
         angle = moved[:, None, ..., None].to(torch.float32) * frequencies.to(torch.float32)
         angle = torch.cat([angle, angle], dim=-1)
-        return apply_rotary_pos_emb(key, key, angle.cos().to(key.dtype), angle.sin().to(key.dtype), unsqueeze_dim=0)[
-            0
-        ].view_as(key)
+        return key * angle.cos().to(key.dtype) + rotate_half(key) * angle.sin().to(key.dtype)
 
     def keep_frames(self, framed: dict, eidetic: dict | None, layout: Layout, keep: dict) -> None:
         """What the next call needs, from the chunk that it begins in: see BMojoCacheLayer."""
@@ -366,13 +373,13 @@ class BMojoAttention(nn.Module):
             else:
                 cached[name][rows, :, begin + torch.tensor(offsets, device=device)] = tensor[:, :, 0]
         chunk_index = layout.chunk_index[:, :1]
-        at = torch.tensor(offsets, device=device)
+        i = torch.tensor(offsets, device=device)[:, None, None, None]
         keys, values = [cached["key"]], [cached["value"]]
-        masks = [self.band(chunk_index, 1)[rows, 0, at]]
+        masks = [self.band(chunk_index, 1, i)[:, 0, 0]]
         if self.has_fading:
             keys.insert(0, cached["fading_key"][:, :, : 2 * window])
             values.insert(0, cached["fading_value"][:, :, : 2 * window])
-            masks.insert(0, self.band(chunk_index, 2)[rows, 0, at])
+            masks.insert(0, self.band(chunk_index, 2, i)[:, 0, 0])
         if self.eidetic_size:
             position = past["eidetic_position"][:, None]
             keys.insert(0, self.place(past["eidetic_key"][:, :, None], position, chunk_index, frequencies)[:, :, 0])
@@ -484,7 +491,6 @@ class BMojoPreTrainedModel(PreTrainedModel):
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _is_stateful = True
-    _can_record_outputs = {"hidden_states": BMojoDecoderLayer}
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -525,8 +531,8 @@ class BMojoModel(BMojoPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
+    @can_return_tuple
     @merge_with_config_defaults
-    @capture_outputs
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -535,6 +541,7 @@ class BMojoModel(BMojoPreTrainedModel):
         past_key_values: DynamicCache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
         seq_idx: torch.LongTensor | None = None,
         cu_seq_lens_q: torch.LongTensor | None = None,
         **kwargs,
@@ -569,14 +576,19 @@ class BMojoModel(BMojoPreTrainedModel):
         )
         hidden_states = layout.to_rows(inputs_embeds)
         rotary = (*self.rotary_emb(hidden_states, position_ids=layout.position), self.rotary_emb.inv_freq)
-        losses = []
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        losses, collected = [], []
         for layer in self.layers:
+            if output_hidden_states:
+                collected.append(layout.to_given(hidden_states))
             hidden_states, loss = layer(hidden_states, layout, rotary, past_key_values)
             losses.append(loss)
         hidden_states = layout.to_given(self.norm(hidden_states))
         return BMojoModelOutput(
             last_hidden_state=hidden_states,
             past_key_values=past_key_values,
+            hidden_states=(*collected, hidden_states) if output_hidden_states else None,
             innovation_loss=torch.stack(losses).mean() if self.config.eidetic_size else None,
         )
 

@@ -6,6 +6,8 @@ The state is float32, or float64 where the input is. A token with dt = 0 leaves 
 dt = 0. `start` marks first tokens of packed sequences; there the state begins at zero.
 """
 
+from functools import wraps
+
 import torch
 from torch.nn import functional as F
 
@@ -48,6 +50,18 @@ def last_tokens(x: torch.Tensor, history: torch.Tensor, counts: list[int]) -> to
     return full.gather(1, index[..., None].expand(-1, -1, full.shape[2]))
 
 
+def full_precision(function):
+    """Keep autocast, which would run the matrix products in bfloat16, out of a function of tensors."""
+
+    @wraps(function)
+    def wrapper(x, *args, **kwargs):
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x, *args, **kwargs)
+
+    return wrapper
+
+
+@full_precision
 def ssd_chunked(
     x: torch.Tensor,
     dt: torch.Tensor,
@@ -117,6 +131,7 @@ def ssd_chunked(
     return y.transpose(2, 3).reshape(batch, n * chunk, heads, head_dim)[:, :length].to(x.dtype), state
 
 
+@full_precision
 def ssd_step(
     x: torch.Tensor,
     dt: torch.Tensor,
