@@ -23,7 +23,11 @@ def attention_inputs(model, input_ids):
 def dense_attention(attention, x, s, innovation, rotary, window: int, size: int):
     """The same attention from its definition, one query after the other."""
     cos, sin = rotary[:2]
-    q, k, v = attention.split(attention.q_proj(x)), attention.split(attention.k_proj(x)), attention.split(attention.v_proj(x))
+    q, k, v = (
+        attention.split(attention.q_proj(x)),
+        attention.split(attention.k_proj(x)),
+        attention.split(attention.v_proj(x)),
+    )
     sk, sv = attention.split(attention.k_proj(s)), attention.split(attention.v_proj(s))
     (q, k), (_, sk) = apply_rotary_pos_emb(q, k, cos, sin), apply_rotary_pos_emb(sk, sk, cos, sin)
     k, v, sk, sv = (tensor.repeat_interleave(attention.groups, 1) for tensor in (k, v, sk, sv))

@@ -131,9 +131,7 @@ class BMojoConfig(PreTrainedConfig):
             raise ValueError(f"qk_conv must be a number of taps, or 0 to leave it out, not {self.qk_conv}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary positions, not {self.head_dim}")
-        _check_divides(
-            "num_key_value_heads", self.num_key_value_heads, "num_attention_heads", self.num_attention_heads
-        )
+        _check_divides("num_key_value_heads", self.num_key_value_heads, "num_attention_heads", self.num_attention_heads)
         _check_divides("ssm_n_groups", self.ssm_n_groups, "ssm_num_heads", self.ssm_num_heads)
 
     def validate_layer_type(self):

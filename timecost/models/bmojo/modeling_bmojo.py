@@ -434,9 +434,7 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         self.self_attn = BMojoAttention(config)
         self.ssm = BMojoSSM(config) if config.has_ssm else None
         kernel = config.innovation_kernel
-        self.innovation = (
-            Innovation(config.hidden_size, kernel, config.rms_norm_eps) if config.eidetic_size else None
-        )
+        self.innovation = Innovation(config.hidden_size, kernel, config.rms_norm_eps) if config.eidetic_size else None
         if config.intermediate_size:
             self.post_attention_layernorm = BMojoRMSNorm(config.hidden_size, config.rms_norm_eps)
             self.mlp = LlamaMLP(config)
