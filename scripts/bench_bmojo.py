@@ -1,7 +1,7 @@
 """B'MOJO measured: recall beyond the window, speed of training and of decoding, bytes of the cache.
 
-    python scripts/bench_bmojo.py mqar --lengths 64,128 --width 64 --seeds 0,1,2      # resumable: outputs/bmojo_mqar.jsonl
-    python scripts/bench_bmojo.py speed                                               # training tokens/s, L = 1024
+    python scripts/bench_bmojo.py mqar --lengths 64,128 --width 64 --seeds 0,1,2  # resumable (--ledger)
+    python scripts/bench_bmojo.py speed                                    # training tokens/s, L = 1024
     python scripts/bench_bmojo.py decode --contexts 8192,32768                        # ms a token against Llama
     python scripts/bench_bmojo.py bytes --contexts 2048,8192,32768
 

@@ -23,12 +23,8 @@ def attention_inputs(model, input_ids):
 def dense_attention(attention, x, s, innovation, rotary, window: int, size: int):
     """The same attention from its definition, one query after the other."""
     cos, sin = rotary[:2]
-    q, k, v = (
-        attention.split(attention.q_proj(x)),
-        attention.split(attention.k_proj(x)),
-        attention.split(attention.v_proj(x)),
-    )
-    sk, sv = attention.split(attention.k_proj(s)), attention.split(attention.v_proj(s))
+    q, k, v = (attention.split(project(x)) for project in (attention.q_proj, attention.k_proj, attention.v_proj))
+    sk, sv = (attention.split(project(s)) for project in (attention.k_proj, attention.v_proj))
     (q, k), (_, sk) = apply_rotary_pos_emb(q, k, cos, sin), apply_rotary_pos_emb(sk, sk, cos, sin)
     k, v, sk, sv = (tensor.repeat_interleave(attention.groups, 1) for tensor in (k, v, sk, sv))
     out = torch.empty_like(q)

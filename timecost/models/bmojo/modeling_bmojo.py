@@ -299,7 +299,7 @@ class BMojoAttention(nn.Module):
         return exists[:, :, None] & ((slot > i) & (slot <= i + self.window))
 
     def eidetic_sets(self, framed: dict, layout: Layout, past: dict) -> dict:
-        """Keys, values (batch, heads, n + 1, M, head_dim), scores and positions (batch, n + 1, M) of each chunk's set."""
+        """Each chunk's set: keys, values (batch, heads, n + 1, M, head_dim), scores, positions (batch, n + 1, M)."""
         batch, size = layout.position.shape[0], self.eidetic_size
         key, value, scores = framed["key"], framed["value"], framed["score"]
         first = (layout.chunk_index[:, :1] - 1) * self.window
@@ -448,7 +448,7 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         rotary: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
         past_key_values: DynamicCache | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """hidden_states: (batch, tokens, hidden_size). Returns them and the layer's innovation loss, without gradient."""
+        """hidden_states: (batch, tokens, hidden_size). Returns them and the layer's innovation loss, detached."""
         cache = None if past_key_values is None else past_key_values.layers[self.layer_idx]
         past, keep = ({}, None) if cache is None else (cache.tensors, {})
         x = self.input_layernorm(hidden_states)
