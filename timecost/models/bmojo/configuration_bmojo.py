@@ -97,8 +97,10 @@ class BMojoConfig(PreTrainedConfig):
             _check_divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
             self.head_dim = self.hidden_size // self.num_attention_heads
         if self.ssm_num_heads is None:
-            _check_divides("ssm_head_dim", self.ssm_head_dim, "hidden_size", self.hidden_size, "or set ssm_num_heads")
-            self.ssm_num_heads = self.hidden_size // self.ssm_head_dim
+            if self.has_ssm:
+                name = "ssm_head_dim"
+                _check_divides(name, self.ssm_head_dim, "hidden_size", self.hidden_size, "or set ssm_num_heads")
+            self.ssm_num_heads = max(self.hidden_size // self.ssm_head_dim, 1)
         self._check()
         if not getattr(self, "auto_map", None):
             self.auto_map = dict(AUTO_MAP)

@@ -64,14 +64,14 @@ class AttachLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden, loss, unused):
-        ctx.loss, ctx.unused = loss.new_ones(()), (unused.shape, unused.dtype, unused.device)
+    def forward(ctx, hidden, loss, *unused):
+        ctx.loss, ctx.unused = loss.new_ones(()), [(x.shape, x.dtype, x.device) for x in unused]
         return hidden.view_as(hidden)
 
     @staticmethod
     def backward(ctx, grad):
-        shape, dtype, device = ctx.unused
-        return grad, ctx.loss, torch.zeros(shape, dtype=dtype, device=device)
+        zeros = (torch.zeros(shape, dtype=dtype, device=device) for shape, dtype, device in ctx.unused)
+        return grad, ctx.loss, *zeros
 
 
 class BMojoRMSNorm(nn.Module):
@@ -199,6 +199,8 @@ class BMojoAttention(nn.Module):
             out = self.step(query, new, layout, past, keep, frequencies)
         elif layout.kind == "plain":
             out = self.attend(query, key, value, None, causal=True)
+            if self.has_fading and self.training and torch.is_grad_enabled():
+                out = AttachLoss.apply(out, out.new_zeros(()), new["fading_key"], new["fading_value"])
             if keep is not None:
                 framed = self.frames(new, layout, past)
                 sets = self.eidetic_sets(framed, layout, past) if self.eidetic_size else None
@@ -286,7 +288,7 @@ class BMojoAttention(nn.Module):
             self.keep_frames(framed, eidetic, layout, keep)
         if aligned:
             return out[:, :, :length]
-        return take(out, offsets + torch.arange(length, device=out.device))
+        return take(out, (offsets + torch.arange(length, device=out.device)).clamp(max=n * window - 1))
 
     def band(self, chunk_index: torch.Tensor, before: int, i: torch.Tensor) -> torch.Tensor:
         """(batch, n, queries, 2W) bool: of the two chunks that begin `before` chunks earlier, the slots a query sees.
@@ -433,7 +435,7 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         self.input_layernorm = BMojoRMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = BMojoAttention(config)
         self.ssm = BMojoSSM(config) if config.has_ssm else None
-        kernel = config.innovation_kernel
+        self.kernel = kernel = config.innovation_kernel
         self.innovation = Innovation(config.hidden_size, kernel, config.rms_norm_eps) if config.eidetic_size else None
         if config.intermediate_size:
             self.post_attention_layernorm = BMojoRMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -460,7 +462,7 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
             if keep is not None:
                 history = past.get("past")
                 if history is None:
-                    history = r.new_zeros(r.shape[0], self.innovation.weight.shape[0], r.shape[2])
+                    history = r.new_zeros(r.shape[0], self.kernel, r.shape[2])
                 keep["past"] = last_tokens(r, history, layout.counts)
             loss = innovation.mean()
             if layout.valid is not None:
@@ -622,13 +624,13 @@ class BMojoModel(BMojoPreTrainedModel):
 def packed_starts(batch, length, attention_mask, position_ids, seq_idx, cu_seq_lens) -> torch.Tensor | None:
     """(batch, length) bool, first tokens of packed sequences; None where every row is one sequence."""
     if seq_idx is not None:
-        start = F.pad(seq_idx[:, 1:] != seq_idx[:, :-1], (1, 0))
+        start = F.pad((seq_idx[:, 1:] != seq_idx[:, :-1]).long(), (1, 0)).bool()
     elif cu_seq_lens is not None and batch == 1:
         start = torch.zeros(1, length + 1, dtype=torch.bool, device=cu_seq_lens.device)
         start = start.index_fill(1, cu_seq_lens.long(), True)[:, :length]
     elif attention_mask is None and position_ids is not None and position_ids.shape[-1] == length:
         position_ids = position_ids.expand(batch, -1)
-        start = F.pad(position_ids[:, 1:] != position_ids[:, :-1] + 1, (1, 0))
+        start = F.pad((position_ids[:, 1:] != position_ids[:, :-1] + 1).long(), (1, 0)).bool()
     else:
         return None
     return start if bool(start[:, 1:].any()) else None

@@ -103,7 +103,7 @@ def ssd_chunked(
     if start is None:
         blocked, carried, reaches_end, keeps = later, None, None, None
     else:
-        segment = F.pad(start, (0, padding)).reshape(batch, n, 1, chunk).long().cumsum(-1)
+        segment = F.pad(start.long(), (0, padding)).reshape(batch, n, 1, chunk).cumsum(-1)
         blocked = later | (segment[..., None] != segment[..., None, :])
         carried = segment == 0
         reaches_end = segment == segment[..., -1:]
