@@ -8,11 +8,15 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "BMojoConfig": "timecost.models.bmojo",
+    "BMojoForCausalLM": "timecost.models.bmojo",
+    "BMojoModel": "timecost.models.bmojo",
     "Task": "timecost.tasks",
     "TimeCostConfig": "timecost.config",
     "TimeCostTrainer": "timecost.trainer",
     "UserError": "timecost.errors",
     "evaluate": "timecost.evaluation.evaluate",
+    "from_transformer": "timecost.models.bmojo",
     "get_task": "timecost.tasks",
 }
 

@@ -1,0 +1,179 @@
+"""The state-space recurrence of the fading memory: Mamba-2's SSD (arXiv 2405.21060), chunked and one token at a time.
+
+    h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t'        y_t = C_t h_t + D x_t
+
+The state is float32, or float64 where the input is. A token with dt = 0 leaves the state as it is, so padding is
+dt = 0. `start` marks first tokens of packed sequences; there the state begins at zero.
+"""
+
+from functools import wraps
+
+import torch
+from torch.nn import functional as F
+
+
+def causal_conv(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    history: torch.Tensor | None = None,
+    position: torch.Tensor | None = None,
+    lag: int = 0,
+) -> torch.Tensor:
+    """Depthwise causal convolution: out_t = sum over i of weight[i] * x_{t - lag - i}.
+
+    Args:
+        x: (batch, tokens, channels). weight: (taps, channels).
+        history: (batch, taps + lag - 1, channels), what came before x; zeros where None.
+        position: (batch, tokens), index of each token in its sequence; taps do not reach before index 0. None where
+            no row holds more than one sequence.
+    """
+    taps, length = weight.shape[0], x.shape[1]
+    reach = taps + lag - 1
+    full = F.pad(x, (0, 0, reach, 0)) if history is None else torch.cat([history.to(x.dtype), x], dim=1)
+    out = None
+    for i in range(taps):
+        back = lag + i
+        term = full[:, reach - back : reach - back + length] * weight[i]
+        if position is not None and back:
+            term = term.masked_fill((position < back)[..., None], 0.0)
+        out = term if out is None else out + term
+    return out
+
+
+def last_tokens(x: torch.Tensor, history: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """The newest `history.shape[1]` tokens of each row, of whose new ones `x` only the first counts[row] are real."""
+    size = history.shape[1]
+    full = torch.cat([history, x.to(history.dtype)], dim=1)
+    if all(count == x.shape[1] for count in counts):
+        return full[:, full.shape[1] - size :]
+    index = torch.tensor(counts, device=x.device)[:, None] + torch.arange(size, device=x.device)
+    return full.gather(1, index[..., None].expand(-1, -1, full.shape[2]))
+
+
+def full_precision(function):
+    """Keep autocast, which would run the matrix products in bfloat16, out of a function of tensors."""
+
+    @wraps(function)
+    def wrapper(x, *args, **kwargs):
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x, *args, **kwargs)
+
+    return wrapper
+
+
+@full_precision
+def ssd_chunked(
+    x: torch.Tensor,
+    dt: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    chunk_size: int = 64,
+    initial_state: torch.Tensor | None = None,
+    start: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The recurrence over many tokens, by matrix products inside chunks and a loop over chunks.
+
+    Args:
+        x: (batch, tokens, heads, head_dim). dt: (batch, tokens, heads), >= 0. A, D: (heads,), A < 0.
+        B, C: (batch, tokens, groups, state_size). initial_state: (batch, heads, head_dim, state_size).
+        start: (batch, tokens) bool, or None where no row holds more than one sequence.
+
+    Returns y of x's shape and dtype, and the state after the last token.
+    """
+    batch, length, heads, head_dim = x.shape
+    groups, size = B.shape[2:]
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    chunk = min(chunk_size, length)
+    padding = -length % chunk
+    n = (length + padding) // chunk
+
+    def chunks(tensor, *shape):
+        tensor = F.pad(tensor.to(dtype), [0, 0] * (tensor.dim() - 2) + [0, padding])
+        return tensor.reshape(batch, n, chunk, *shape).transpose(2, 3)
+
+    per = heads // groups
+    xc = chunks(x, heads, head_dim)  # (batch, n, heads, chunk, head_dim)
+    dtc = chunks(dt, heads)  # (batch, n, heads, chunk)
+    bc, cc = chunks(B, groups, size), chunks(C, groups, size)  # (batch, n, groups, chunk, size)
+    decay = (dtc * A.to(dtype)[:, None]).cumsum(-1)  # log of the decay from the chunk's first token on
+
+    later = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).triu(1)
+    if start is None:
+        blocked, carried, reaches_end, keeps = later, None, None, None
+    else:
+        segment = F.pad(start.long(), (0, padding)).reshape(batch, n, 1, chunk).cumsum(-1)
+        blocked = later | (segment[..., None] != segment[..., None, :])
+        carried = segment == 0
+        reaches_end = segment == segment[..., -1:]
+        keeps = carried[..., -1]
+    weights = torch.exp((decay[..., None] - decay[..., None, :]).masked_fill(blocked, float("-inf")))
+    weights = weights.view(batch, n, groups, per, chunk, chunk) * (cc @ bc.mT)[:, :, :, None]
+    xdt = xc * dtc[..., None]
+    y = weights.view(batch, n, heads, chunk, chunk) @ xdt
+
+    to_end = torch.exp(decay[..., -1:] - decay)
+    from_start, through = torch.exp(decay), torch.exp(decay[..., -1])
+    if start is not None:
+        to_end, from_start = to_end * reaches_end, from_start * carried
+        through = through * keeps
+    bh = bc.repeat_interleave(per, dim=2)
+    added = (xdt * to_end[..., None]).mT @ bh  # (batch, n, heads, head_dim, size)
+    state = x.new_zeros(batch, heads, head_dim, size, dtype=dtype) if initial_state is None else initial_state
+    state, before = state.to(dtype), []
+    for i in range(n):
+        before.append(state)
+        state = state * through[:, i, :, None, None] + added[:, i]
+    ch = cc.repeat_interleave(per, dim=2)
+    y = y + (ch @ torch.stack(before, dim=1).mT) * from_start[..., None]
+    y = y + xc * D.to(dtype)[:, None, None]
+    return y.transpose(2, 3).reshape(batch, n * chunk, heads, head_dim)[:, :length].to(x.dtype), state
+
+
+@full_precision
+def ssd_step(
+    x: torch.Tensor,
+    dt: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    state: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The recurrence for one token: the arguments of `ssd_chunked` without their dimension of tokens.
+
+    Returns y, (batch, heads, head_dim), and the new state.
+    """
+    dtype = state.dtype
+    per = x.shape[1] // B.shape[1]
+    xs, dts = x.to(dtype), dt.to(dtype)
+    b, c = (tensor.to(dtype).repeat_interleave(per, dim=1) for tensor in (B, C))
+    decay = torch.exp(dts * A.to(dtype))
+    state = state * decay[..., None, None] + (xs * dts[..., None])[..., None] * b[:, :, None]
+    y = (state @ c[..., None])[..., 0] + xs * D.to(dtype)[:, None]
+    return y.to(x.dtype), state
+
+
+def ssd_fla(x, dt, A, B, C, D, initial_state=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """`ssd_chunked` by the Triton kernel of flash-linear-attention, for rows of one sequence each.
+
+    Raises ImportError where the package is missing.
+    """
+    try:
+        from fla.ops.simple_gla import chunk_simple_gla
+    except ImportError as error:
+        raise ImportError(
+            "ssm_backend='fla' needs the package flash-linear-attention: install it, or set ssm_backend='torch'"
+        ) from error
+    per = x.shape[2] // B.shape[2]
+    y, state = chunk_simple_gla(
+        q=C.repeat_interleave(per, dim=2).to(x.dtype),
+        k=B.repeat_interleave(per, dim=2).to(x.dtype),
+        v=(x * dt[..., None]).to(x.dtype),
+        g=(dt * A).float(),
+        scale=1.0,
+        initial_state=None if initial_state is None else initial_state.mT.contiguous().float(),
+        output_final_state=True,
+    )
+    return (y + x * D[:, None]).to(x.dtype), state.mT
