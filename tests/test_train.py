@@ -98,6 +98,26 @@ def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, t
         assert all((weights_of(resumed)[name] == weight).all() for name, weight in weights_of(whole).items())
 
 
+def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
+    from timecost.evaluation.evaluate import load_model
+    from timecost.models.bmojo import BMojoConfig, BMojoForCausalLM
+    from timecost.tasks.arithmetic import build_tokenizer
+
+    tokenizer = build_tokenizer()
+    config = BMojoConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        ssm_head_dim=16, sliding_window=8, eidetic_size=8, max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    BMojoForCausalLM(config).save_pretrained(tmp_path / "start")
+    tokenizer.save_pretrained(tmp_path / "start")
+    assert train(tmp_path / "out", f"--max_steps 2 --model_name_or_path {tmp_path / 'start'}") == 0
+    model, _ = load_model(str(tmp_path / "out"))
+    before = BMojoForCausalLM.from_pretrained(tmp_path / "start")
+    assert type(model) is BMojoForCausalLM
+    assert not (model.get_input_embeddings().weight == before.get_input_embeddings().weight).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "--use_peft --lora_r 4 --lora_target_modules q_proj v_proj"])
 def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tiny_qwen3, tmp_path, capsys, options):

@@ -52,6 +52,8 @@ def load_model(model_args, trust_remote_code: bool = False, init_kwargs: dict | 
 def _load(from_pretrained, model_args, **kwargs):
     import safetensors
 
+    import timecost.models.bmojo  # noqa: F401  registers the class
+
     name = model_args.model_name_or_path
     if not name:
         raise UserError("no model: set model_name_or_path to a folder, a model of the hub, or arithmetic_base")

@@ -92,6 +92,8 @@ def load_model(model_name_or_path: str):
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    import timecost.models.bmojo  # noqa: F401  registers the class
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
