@@ -192,7 +192,7 @@ def kill_while_running(sandbox, number: int):
     import threading
 
     def kill():
-        hit, deadline = False, time.monotonic() + 15
+        hit, deadline = False, time.monotonic() + 6
         while not hit and time.monotonic() < deadline:
             time.sleep(0.2)
             for process in psutil.Process(sandbox._launcher.process.pid).children(recursive=True):
@@ -204,7 +204,7 @@ def kill_while_running(sandbox, number: int):
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        return run(sandbox, "    import time; time.sleep(20)", CodeLimits(cpu_seconds=20, wall_seconds=15))
+        return run(sandbox, "    import time; time.sleep(20)", CodeLimits(cpu_seconds=20, wall_seconds=6))
     finally:
         thread.join()
 
