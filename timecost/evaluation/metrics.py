@@ -249,8 +249,8 @@ def hypervolume(tokens: np.ndarray, accuracy: np.ndarray, max_tokens: float) -> 
     The reference point is accuracy 0 at `max_tokens`; points beyond it add nothing. Two sweeps need one `max_tokens`.
     """
     points = [(tokens[i], accuracy[i]) for i in frontier(tokens, accuracy) if tokens[i] < max_tokens]
-    ends = [t for t, _ in points[1:]] + [max_tokens]
-    return float(sum(acc * (end - start) for (start, acc), end in zip(points, ends, strict=True)) / max_tokens)
+    ends = [start for start, _ in points[1:]] + [max_tokens]
+    return float(sum(acc * (end - start) for (start, acc), end in zip(points, ends, strict=False)) / max_tokens)
 
 
 def tokens_at_accuracy(tokens: np.ndarray, accuracy: np.ndarray, target: float) -> float:
