@@ -136,3 +136,54 @@ def test_best_mixture_takes_the_cheapest_accuracy_first():
     hard = {"direct": (3, 0.2), "half": (23, 0.5), "steps": (33, 1.0)}  # half lies below the line of the other two
     points = metrics.best_mixture([easy, hard])
     assert np.array(points) == pytest.approx(np.array([(3, 0.55), (18, 0.95), (21, 1.0)]))
+
+
+TOKENS, ACCURACY = (
+    np.array([30.0, 10.0, 20.0, 40.0]),
+    np.array([0.5, 0.4, 0.6, 0.8]),
+)  # (30, 0.5) is beaten by (20, 0.6)
+
+
+def test_frontier_leaves_out_what_another_point_beats():
+    assert metrics.frontier(TOKENS, ACCURACY) == [1, 2, 3]
+    assert metrics.frontier(np.array([5.0, 5.0, 5.0]), np.array([0.2, 0.3, 0.3])) == [1]
+
+
+def test_hypervolume_is_the_area_under_the_steps():
+    assert metrics.hypervolume(TOKENS, ACCURACY, 50) == pytest.approx((10 * 0.4 + 20 * 0.6 + 10 * 0.8) / 50)
+    assert metrics.hypervolume(TOKENS, ACCURACY, 40) == pytest.approx((10 * 0.4 + 20 * 0.6) / 40)
+    assert metrics.hypervolume(TOKENS, ACCURACY, 10) == 0
+
+
+def test_tokens_at_accuracy():
+    assert metrics.tokens_at_accuracy(TOKENS, ACCURACY, 0.7) == pytest.approx(30)
+    assert metrics.tokens_at_accuracy(TOKENS, ACCURACY, 0.1) == 10
+    assert np.isnan(metrics.tokens_at_accuracy(TOKENS, ACCURACY, 0.9))
+
+
+def test_anytime_area_is_the_integral_of_the_share_solved():
+    correct, tokens = np.array([1, 0, 1, 1]), np.array([10, 10, 50, 200])
+    assert metrics.anytime_area(correct, tokens, 100) == pytest.approx([0.9, 0, 0.5, 0])
+    solved = [np.mean(correct * (tokens <= t)) for t in range(100)]
+    assert np.mean(solved) == pytest.approx(metrics.anytime_area(correct, tokens, 100).mean())
+
+
+def test_adherence_counts_only_budgets_that_bind():
+    result = metrics.adherence(np.array([8.0, 12.0, 5.0, 20.0]), np.full(4, 10.0), np.array([30.0, 30.0, 5.0, 30.0]))
+    assert result["adherence_error"] == pytest.approx((0.2 + 0.2 + 1.0) / 3)
+    assert (result["binding_rate"], result["over_rate"]) == (0.75, 0.5)
+    assert result["overshoot_p95"] == pytest.approx(0.2 + 0.85 * 0.8)
+
+
+def test_escape_rate_against_answers_without_a_bound():
+    unbounded = np.arange(1, 101)  # 95th percentile: 95.05
+    assert metrics.escape_rate(unbounded, unbounded) == 0.05
+    assert metrics.escape_rate(np.array([5, 96, 400, 7]), unbounded) == 0.5
+
+
+def test_repeat_saving_is_paired():
+    saving = metrics.repeat_saving(np.array([10.0, 20.0]), np.array([5.0, 10.0]))
+    assert saving == (0.5, 0.5, 0.5)
+    some = metrics.repeat_saving(np.array([10.0, 20.0, 30.0]), np.array([5.0, 20.0, 15.0]))
+    assert some.value == pytest.approx(1 - 40 / 60)
+    assert some.low < some.value < some.high

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("timecost.train", "train from a recipe: --config NAME|PATH [--num_processes N] [--any_field VALUE]"),
     "generate": ("timecost.generate", "answer questions within a budget of thinking: --budget N [--enforce hard]"),
     "evaluate": ("timecost.evaluation.evaluate", "measure accuracy, tokens and speed-up on tasks and budgets"),
+    "compare": ("timecost.evaluation.compare", "paired differences of two runs: compare A B"),
     "report": ("timecost.evaluation.report", "write one self-contained HTML page from results"),
     "validate": ("timecost.tasks.validate", "check that a task's gold answers score 1.0"),
 }

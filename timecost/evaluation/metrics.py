@@ -224,3 +224,82 @@ def _gain(a: tuple[float, float], b: tuple[float, float]) -> float:
 def named(name: str, estimate: Estimate) -> dict[str, float]:
     """`{name: value, name_low: ..., name_high: ...}`, as a record holds it."""
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+# A sweep over budgets -------------------------------------------------------------------------------------------------
+
+
+def frontier(tokens: np.ndarray, accuracy: np.ndarray) -> list[int]:
+    """Indices of the points that no other beats, by rising tokens; both (B,), one point for each budget.
+
+    A point is beaten by one that is at least as accurate with at most as many tokens, and better in one of the two
+    (Pareto dominance). Of equal points the first stays.
+    """
+    best, kept = -np.inf, []
+    for i in np.lexsort((-np.asarray(accuracy), tokens)):
+        if accuracy[i] > best:
+            kept.append(int(i))
+            best = accuracy[i]
+    return kept
+
+
+def hypervolume(tokens: np.ndarray, accuracy: np.ndarray, max_tokens: float) -> float:
+    """Area that a sweep dominates in [0, max_tokens] x [0, 1], as a share of it (Zitzler & Thiele, PPSN 1998).
+
+    The reference point is accuracy 0 at `max_tokens`; points beyond it add nothing. Two sweeps need one `max_tokens`.
+    """
+    points = [(tokens[i], accuracy[i]) for i in frontier(tokens, accuracy) if tokens[i] < max_tokens]
+    ends = [start for start, _ in points[1:]] + [max_tokens]
+    return float(sum(acc * (end - start) for (start, acc), end in zip(points, ends, strict=False)) / max_tokens)
+
+
+def tokens_at_accuracy(tokens: np.ndarray, accuracy: np.ndarray, target: float) -> float:
+    """Mean tokens at which a sweep reaches `target`, on straight lines between neighbours of its frontier.
+
+    A line is reached by mixing its two budgets. Below the first point its own tokens; NaN above the last one.
+    """
+    kept = frontier(tokens, accuracy)
+    if not kept or target > accuracy[kept[-1]]:
+        return float("nan")
+    return float(np.interp(target, [accuracy[i] for i in kept], [tokens[i] for i in kept]))
+
+
+def anytime_area(correct: np.ndarray, tokens: np.ndarray, horizon: float) -> np.ndarray:
+    """Area under each sample's anytime curve up to `horizon` tokens, as a share of it: values in [0, 1], (S,).
+
+    The curve is 0 until the answer stands after T tokens, then its correctness: c * max(0, 1 - T/horizon). The mean
+    over samples is the area under the share solved within t tokens (Zilberstein, AI Magazine 17(3), 1996).
+    """
+    return np.asarray(correct, dtype=float) * np.clip(1 - np.asarray(tokens) / horizon, 0, None)
+
+
+def adherence(thinking: np.ndarray, budget: np.ndarray, unbounded: np.ndarray) -> dict[str, float]:
+    """How closely thinking keeps to its budget; samples (S,) of thinking tokens, budgets, and thinking without one.
+
+    `adherence_error` is the mean of |used - budget| / budget where the budget binds, that is where it is below the mean
+    thinking tokens on the same problem without a bound (`unbounded`): a problem that needs less than its budget is no
+    miss. `over_rate` is the share of all samples above their budget, `overshoot_p95` the 95th percentile of
+    max(0, used - budget) / budget. Budgets are positive.
+    """
+    off = (thinking - budget) / budget
+    binds = budget < unbounded
+    return {
+        "adherence_error": float(np.mean(np.abs(off[binds]))) if binds.any() else float("nan"),
+        "binding_rate": float(np.mean(binds)),
+        "over_rate": float(np.mean(off > 0)),
+        "overshoot_p95": float(np.percentile(np.clip(off, 0, None), 95)),
+    }
+
+
+def escape_rate(answer: np.ndarray, unbounded_answer: np.ndarray, quantile: float = 0.95) -> float:
+    """Share of answers (S,), in tokens, longer than the `quantile` of answers given without a bound on thinking.
+
+    Thinking that goes on behind its end makes the answer longer. Without any it is about 1 - quantile, not 0.
+    """
+    return float(np.mean(answer > np.quantile(unbounded_answer, quantile)))
+
+
+def repeat_saving(first: np.ndarray, again: np.ndarray, seed: int = 0) -> Estimate:
+    """1 - (tokens on a repeated question) / (tokens on the first time), paired over problems (P,)."""
+    ratio = ratio_of_sums(again, first, seed)
+    return Estimate(1 - ratio.value, 1 - ratio.high, 1 - ratio.low)

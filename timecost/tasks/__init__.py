@@ -79,10 +79,15 @@ class Task:
 
 
 def get_task(name: str) -> Task:
-    """The task of a name in TASKS, or of the form `package.module:ATTRIBUTE`; UserError names the known ones."""
+    """The task of a name in TASKS, a path that ends in .yaml, or `package.module:ATTRIBUTE`; UserError names them."""
+    if name.endswith((".yaml", ".yml")):
+        from timecost.tasks.from_yaml import task_from_yaml
+
+        return task_from_yaml(name)
     if name not in TASKS and ":" not in name:
         raise UserError(
-            f"unknown task '{name}'{nearest(name, TASKS)} (tasks: {', '.join(TASKS)}, or package.module:ATTRIBUTE)"
+            f"unknown task '{name}'{nearest(name, TASKS)} "
+            f"(tasks: {', '.join(TASKS)}, a .yaml file, or package.module:ATTRIBUTE)"
         )
     module_name, _, attribute = TASKS.get(name, name).partition(":")
     if name not in TASKS and os.getcwd() not in sys.path:
