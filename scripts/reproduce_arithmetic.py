@@ -4,7 +4,7 @@
 
 Three sets of runs from the embedded base, by the packaged recipes with the changes named in `plan`:
     main        accuracy and levin, seeds 0, 1, 2: 2,000 test problems and 1,000 with untrained combinations
-    elasticity  levin at other elasticities, seed 0, on the same test problems
+    elasticity  levin at other elasticities, the same seeds and test problems
     forms       other forms of levin and ways to keep exploring, seed 0, on validation problems
 A run that is already there is not made again, so an interrupted reproduction goes on where it stopped.
 """
@@ -45,8 +45,10 @@ def plan() -> dict[str, list[Run]]:
         for arm in ("accuracy", "levin"):
             sets["main"].append(Run(f"{arm}-{seed}", f"arithmetic_{arm}", main_splits, {"seed": seed}))
     for elasticity in ELASTICITIES:
-        overrides = {"seed": 0, "time_elasticity": elasticity}
-        sets["elasticity"].append(Run(f"elasticity-{elasticity}", "arithmetic_levin", {"test": 2000}, overrides))
+        for seed in SEEDS:
+            overrides = {"seed": seed, "time_elasticity": elasticity}
+            name = f"elasticity-{elasticity}-{seed}"
+            sets["elasticity"].append(Run(name, "arithmetic_levin", {"test": 2000}, overrides))
     sets["forms"].append(Run("accuracy-0", "arithmetic_accuracy", {"validation": 1000}, {"seed": 0}))
     sets["forms"].append(Run("levin-0", "arithmetic_levin", {"validation": 1000}, {"seed": 0}))
     for form, overrides in FORMS.items():
@@ -170,12 +172,14 @@ def summarise_elasticity(results: Results) -> list[dict]:
     from timecost.options import find_recipe, load_recipe
 
     default = load_recipe(find_recipe("arithmetic_levin"))["time_elasticity"]
-    runs = {elasticity: f"elasticity-{elasticity}" for elasticity in ELASTICITIES}
-    runs |= {0.0: "accuracy-0", default: "levin-0"}
-    return [
-        {"time_elasticity": elasticity, **short(results.record([name], "test", ["accuracy-0"]), compared=True)}
-        for elasticity, name in sorted(runs.items())
-    ]
+    arms = {elasticity: f"elasticity-{elasticity}" for elasticity in ELASTICITIES} | {0.0: "accuracy", default: "levin"}
+    rows = []
+    for elasticity, arm in sorted(arms.items()):
+        for seeds in ([0], [1], [2], SEEDS):
+            runs, reference = ([f"{name}-{seed}" for seed in seeds] for name in (arm, "accuracy"))
+            record = short(results.record(runs, "test", reference), compared=True)
+            rows.append({"time_elasticity": elasticity, "seeds": list(seeds), **record})
+    return rows
 
 
 def summarise_forms(results: Results) -> list[dict]:
