@@ -191,8 +191,8 @@ def elasticity_section() -> str:
     return "\n".join(
         [
             "## Elasticity\n",
-            "`levin` at other elasticities, on the same test problems. ε = 0 is `accuracy`, which each is compared with, "
-            "seed by seed.\n",
+            "`levin` at other elasticities, on the same test problems. ε = 0 is `accuracy`, with which each is "
+            "compared by seed.\n",
             table(header, rows),
             note,
         ]
