@@ -230,7 +230,7 @@ def table(records: list[dict]) -> str:
 
 def run(argv: list[str]) -> None:
     """The command `timecost demo`."""
-    from timecost.evaluation.evaluate import Parser
+    from timecost.options import Parser
 
     parser = Parser("timecost demo", description="Train, evaluate and report on two CPU cores, offline, in minutes.")
     parser.add_argument("--out", default="demo", help="folder to write to (default: demo)")

@@ -6,25 +6,13 @@
 A line of the input holds `prompt`, text or messages, and may hold a `budget` of its own.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 from timecost.budget import parse_budget
-from timecost.errors import UserError, nearest
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are UserErrors."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message):
-        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
-        known = [option for action in self._actions for option in action.option_strings]
-        raise UserError(f"{message}{nearest(unknown, known) if unknown else ''} (`{self.prog} --help` lists them)")
+from timecost.errors import UserError
+from timecost.options import Parser
 
 
 def build_parser() -> Parser:

@@ -4,6 +4,7 @@ TRL's parser makes the options from the dataclasses. Around it: recipes by packa
 checked as if it had been typed on the command line, and one line for whatever does not fit.
 """
 
+import argparse
 import json
 import re
 from dataclasses import fields
@@ -168,3 +169,16 @@ def _set_empty(values, dataclass_types, keys: list[str]) -> None:
         if type(None) not in get_args(hints[key]):
             raise UserError(f"{key} is empty: give it a value or remove the line")
         setattr(values, key, None)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are UserErrors."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message):
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        known = [option for action in self._actions for option in action.option_strings]
+        hint = nearest(unknown, known) if unknown else ""
+        raise UserError(f"{message}{hint} (`{self.prog} --help` lists the options)")

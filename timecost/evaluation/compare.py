@@ -6,10 +6,10 @@ A is measured against B for each (task, budget) that both hold. A difference bet
 nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused, naming what differs.
 """
 
-import argparse
 from pathlib import Path
 
 from timecost.errors import UserError, nearest
+from timecost.options import Parser
 
 # Settings of a record that shape its samples or its verdicts. The seed is free: two models need no common draws.
 SAMPLING = ("split", "num_samples", "temperature", "max_completion_length", "enforce")
@@ -22,7 +22,7 @@ COLUMNS = {
 
 def run(argv: list[str]) -> None:
     """The command `timecost compare`."""
-    parser = argparse.ArgumentParser("timecost compare", description="Paired differences of two runs, A against B.")
+    parser = Parser("timecost compare", description="Paired differences of two runs, A against B.")
     parser.add_argument("a", metavar="A", help="folder of results")
     parser.add_argument("b", metavar="B", help="folder of results that A is measured against")
     parser.add_argument("--model_a", help="label of the model, where A holds several")

@@ -6,12 +6,12 @@
 docs/evaluation.md defines every measure.
 """
 
-import argparse
 from pathlib import Path
 
-from timecost.errors import UserError, nearest
+from timecost.errors import UserError
 from timecost.evaluation.records import make_record, pick_reference
 from timecost.evaluation.results import make_folder, read_samples, write_results
+from timecost.options import Parser
 
 
 def evaluate(
@@ -199,19 +199,6 @@ def answer_text(text: str, think_end: str, finished: bool) -> str:
 
 
 # Command line ---------------------------------------------------------------------------------------------------------
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are UserErrors."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message):
-        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
-        known = [option for action in self._actions for option in action.option_strings]
-        hint = nearest(unknown, known) if unknown else ""
-        raise UserError(f"{message}{hint} (`{self.prog} --help` lists the options)")
 
 
 def build_parser() -> Parser:

@@ -222,7 +222,7 @@ def ends(record: dict, name: str, scale: float, spec: str) -> str:
 
 def run(argv: list[str]) -> None:
     """The command `timecost report`."""
-    from timecost.evaluation.evaluate import Parser
+    from timecost.options import Parser
 
     parser = Parser("timecost report", description="Write one self-contained HTML page from a folder of results.")
     parser.add_argument("folder", help="folder with results.json and samples.jsonl")
