@@ -160,13 +160,19 @@ LOST = {
 }
 
 
+LOSING = """
+def compare(pairs, **options):
+    if "n+2" in pairs[0][0]:
+        {action}
+    return real(pairs, **options)
+w.compare = compare
+"""
+
+
 @pytest.mark.parametrize("way", LOST)
 def test_a_worker_lost_in_mid_batch_costs_one_question(way, monkeypatch):
     action, reason = LOST[way]
-    with_worker(
-        monkeypatch, f"def compare(pairs, **k):\n    if 'n+2' in pairs[0][0]:\n        {action}\n    return real(pairs, **k)"
-        "\nw.compare = compare",
-    )  # fmt: skip
+    with_worker(monkeypatch, LOSING.format(action=action))
     monkeypatch.setattr(_math_pool, "REPLY_SECONDS", 8 if way == "hung" else 100)
     completions = [f"\\boxed{{n+{n}}}" for n in range(1, 5)]
     golds = [f"{n}+n" for n in range(1, 4)] + ["5+n"]
@@ -216,9 +222,7 @@ def test_a_worker_that_took_much_memory_ends_after_its_reply(monkeypatch):
 
 
 def test_memory_is_bounded(monkeypatch):
-    with_worker(
-        monkeypatch, "def compare(pairs, **k):\n    'x' in pairs[0][0] or bytearray(3 << 30)\n    return True\nw.compare = compare"
-    )  # fmt: skip
+    with_worker(monkeypatch, "w.compare = lambda pairs, **options: 'x' in pairs[0][0] or bytearray(3 << 30)")
     assert "MemoryError" in one("v").reason
 
 

@@ -3,7 +3,7 @@
 Imports nothing of timecost, torch or TRL: any trainer may call them. Imported as `timecost.verifiers`.
 """
 
-from .reward import Reward
+from .reward import Reward, TooManyVerifierErrors
 from .verdict import Verdict
 
-__all__ = ["Reward", "Verdict"]
+__all__ = ["Reward", "TooManyVerifierErrors", "Verdict"]

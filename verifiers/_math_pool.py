@@ -18,6 +18,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 START_SECONDS, REPLY_SECONDS = 120, 15  # wall-clock time until a worker is killed; the second on top of its CPU time
+MAX_EXTENSIONS = 20  # of it, for a worker that would run and is kept from it by others
 QUESTIONS_PER_WORKER = 8  # that wait, before a further worker is started
 KEPT = 4096  # decisions that are remembered: the completions of a group often agree
 MAX_STARTS = 3  # in a row that may fail
@@ -34,7 +35,8 @@ class WorkerError(Exception):
 @dataclass(eq=False)
 class Worker:
     process: subprocess.Popen
-    deadline: float
+    deadline: float  # time.monotonic()
+    extensions: int = 0
     question: Question | None = None
     ready: bool = False
     received: bytes = b""
@@ -127,7 +129,7 @@ def _send(worker: Worker, question: Question) -> bool:
     """Give a worker its question; False when it does not take it."""
     pairs, options = question
     data = json.dumps([pairs, dict(options)]).encode() + b"\n"
-    worker.deadline = time.monotonic() + REPLY_SECONDS + dict(options)["seconds"]
+    worker.deadline, worker.extensions = time.monotonic() + REPLY_SECONDS + dict(options)["seconds"], 0
     poll = select.poll()
     poll.register(worker.process.stdin, select.POLLOUT)
     try:
@@ -166,10 +168,24 @@ def _replies() -> list[tuple[Worker, dict]]:
                 reply = {"error": f"said {line[:40]!r}", "gone": True}
             replies.append((worker, reply))
     for worker in asked.values():
-        if worker.deadline <= time.monotonic() and worker not in [replied for replied, _ in replies]:
+        if worker.deadline > time.monotonic() or worker in [replied for replied, _ in replies]:
+            continue
+        if worker.extensions < MAX_EXTENSIONS and _is_starved(worker):
+            worker.extensions += 1
+            worker.deadline += REPLY_SECONDS
+        else:
             _remove(worker)
             replies.append((worker, {"error": "no reply in time, its process was killed", "gone": True}))
     return replies
+
+
+def _is_starved(worker: Worker) -> bool:
+    """Whether a worker that is late waits for a CPU (Linux). One that computes for ever is ended by its own bounds."""
+    try:
+        with open(f"/proc/{worker.process.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "R"
+    except OSError:
+        return False
 
 
 def _ending(process: subprocess.Popen) -> str:
