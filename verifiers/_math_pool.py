@@ -18,7 +18,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 START_SECONDS, REPLY_SECONDS = 120, 15  # wall-clock time until a worker is killed; the second on top of its CPU time
-MAX_EXTENSIONS = 20  # of it, for a worker that would run and is kept from it by others
+MAX_EXTENSIONS = 8  # of it, for a worker that would run and is kept from it by others
 QUESTIONS_PER_WORKER = 8  # that wait, before a further worker is started
 KEPT = 4096  # decisions that are remembered: the completions of a group often agree
 MAX_STARTS = 3  # in a row that may fail

@@ -2,7 +2,7 @@ r"""The process in which math-verify runs: reads questions, writes decisions, on
 
     [[["0.5", "\\frac{1}{2}"]], {"seconds": 2, "rounding": 6}]  ->  {"correct": true}  |  {"error": "TimeLimit"}
 
-A question is a list of (answer, gold); it is correct when all of them are equal. `python -m
+With `"gone": true` the worker ends after its reply. A question is a list of (answer, gold); it is correct when all of them are equal. `python -m
 timecost.verifiers._math_worker` writes `{"correct": true}` when it is ready, and ends with its standard input.
 `timecost.verifiers._math_pool` starts it.
 
@@ -94,8 +94,11 @@ def main() -> None:
     print(json.dumps(decide([["x", "x"]], {"seconds": 100, "rounding": 6})), file=replies)  # loads math-verify
     unit = 1 if sys.platform == "darwin" else 1024
     for line in sys.stdin:
-        print(json.dumps(decide(*json.loads(line))), file=replies)
+        reply = decide(*json.loads(line))
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit > MAX_RESIDENT:
+            reply["gone"] = True
+        print(json.dumps(reply), file=replies)
+        if "gone" in reply:
             break
 
 
