@@ -155,7 +155,7 @@ LOST = {
     "hung": ("signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)); time.sleep(1000)", "no reply in time"),
     "raising": ("raise RuntimeError('a bug')", "RuntimeError: a bug"),
     "leaving": ("os._exit(3)", "code 3"),
-    "lost in a multiplication": ("9**387420489", "SIGVTALRM"),
+    "lost in C": ("__import__('collections').deque(__import__('itertools').repeat(0), 0)", "SIGVTALRM"),
     "computing for ever": ("[0 for _ in iter(int, 1)]", "TimeLimit"),
 }
 

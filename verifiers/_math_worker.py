@@ -3,11 +3,11 @@ r"""The process in which math-verify runs: reads questions, writes decisions, on
     [[["0.5", "\\frac{1}{2}"]], {"seconds": 2, "rounding": 6}]  ->  {"correct": true}  |  {"error": "TimeLimit"}
 
 With `"gone": true` the worker ends after its reply. A question is a list of (answer, gold); it is correct when all of
-them are equal. `python -m timecost.verifiers._math_worker` writes `{"correct": true}` when it is ready, and ends with its
-standard input. `timecost.verifiers._math_pool` starts it.
+them are equal. `python -m timecost.verifiers._math_worker` writes `{"correct": true}` when it is ready, and ends with
+its standard input. `timecost.verifiers._math_pool` starts it.
 
 Time is CPU time, so a busy machine decides like an idle one: ITIMER_PROF raises after `seconds`, and where Python is
-lost inside one long multiplication, ITIMER_VIRTUAL ends the process a second later, with nobody left to kill it.
+lost inside one call in C, ITIMER_VIRTUAL ends the process a second later, with nobody left to kill it.
 """
 
 import contextlib
