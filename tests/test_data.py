@@ -27,6 +27,23 @@ def test_rows_of_a_local_file(write):
     assert [row["answer"] for row in load()] == ["2", "3"]
 
 
+def test_a_list_in_one_file_and_numbers_as_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIMECOST_DATA_DIR", str(tmp_path))
+    (tmp_path / "rows.json").write_text('[{"n": 51.0}, {"n": 2.5}, {"n": -3}, {"n": "4.0"}]')
+    assert [row["n"] for row in load_rows("rows.json", HUB, ("n",))] == ["51", "2.5", "-3", "4.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1", "rows.json: not JSON"), ("{}", "rows.json: not a list of rows"), ('[{"n": true}]', "row 1: no n")],
+)
+def test_a_bad_list(tmp_path, monkeypatch, text, message):
+    monkeypatch.setenv("TIMECOST_DATA_DIR", str(tmp_path))
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_rows("rows.json", HUB, ("n",))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -62,6 +79,13 @@ def test_without_the_variable_rows_come_from_the_hub(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert load() == [{"question": "1 + 1?", "answer": "2"}]
     assert asked == [HUB]
+
+
+def test_columns_that_have_other_names_on_the_hub(monkeypatch):
+    monkeypatch.delenv("TIMECOST_DATA_DIR", raising=False)
+    rows = datasets.Dataset.from_list([{"q": "1 + 1?", "answer": "2"}])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
+    assert load_rows("x.jsonl", HUB, ("question", "answer"), {"question": "q"})[0]["question"] == "1 + 1?"
 
 
 def test_offline_without_the_variable_is_one_line(monkeypatch):

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from timecost.verifiers import Reward, Verdict
+from timecost.verifiers import Reward, TooManyVerifierErrors, Verdict
 
 
 def verify(completions, answers):
@@ -65,3 +65,33 @@ def test_pickles_and_has_a_name():
     reward = pickle.loads(pickle.dumps(Reward(verify)))
     assert reward.__name__ == "accuracy"
     assert reward(completions=["4"], answer=["4"]) == [1.0]
+
+
+def test_more_errors_than_the_window_allows_end_it_with_one_line():
+    reward = Reward(verify, max_error_rate=0.05, window=100)
+    crashes = ["4"] * 95 + ["crash"] * 5
+    assert reward(completions=crashes, answer=["4"] * 100).count(None) == 5  # at the limit
+    with pytest.raises(TooManyVerifierErrors, match="6 of the last 100 .* more than 5% of 100.*: crashed"):
+        reward(completions=["crash"], answer=["4"])
+
+
+def test_old_errors_leave_the_window():
+    reward = Reward(verify, max_error_rate=0.5, window=4)
+    for completion in ["crash", "crash", "4", "4", "4", "crash", "crash"]:
+        reward(completions=[completion], answer=["4"])
+    with pytest.raises(TooManyVerifierErrors):
+        reward(completions=["crash"], answer=["4"])
+
+
+def test_a_verifier_that_raises_again_and_again_ends_it():
+    reward = Reward(verify_raises, window=100)
+    for _ in range(2):
+        assert reward(completions=["4", "5"], answer=["4", "4"]) == [None, None]
+    with pytest.raises(TooManyVerifierErrors, match="RuntimeError: a bug"):
+        reward(completions=["4", "5"], answer=["4", "4"])
+
+
+@pytest.mark.parametrize("wrong", [{"max_error_rate": -0.1}, {"max_error_rate": 1.1}, {"window": 0}])
+def test_limits_that_do_not_exist(wrong):
+    with pytest.raises(ValueError, match="max_error_rate must be in"):
+        Reward(verify, **wrong)

@@ -11,6 +11,7 @@ from timecost.config import TimeCostConfig
 from timecost.errors import UserError
 from timecost.tasks import arithmetic
 from timecost.trainer import TimeCostTrainer, bind_objective
+from timecost.verifiers import Reward
 
 ROWS = Dataset.from_list([{"prompt": p.prompt, "answer": p.answer} for p in arithmetic.problems("train", 16)])
 
@@ -82,6 +83,16 @@ def test_advantages_are_the_objective_and_linear_in_the_price(tiny_arithmetic, t
     free, one, hundred = (advantages(elasticity) for elasticity in (0.0, 0.01, 1.0))
     assert (one - free).abs().max() > 1e-3
     torch.testing.assert_close(hundred - free, 100 * (one - free), atol=1e-4, rtol=1e-3)
+
+
+def test_a_verifier_that_fails_too_often_ends_training_with_one_line(tiny_arithmetic, tmp_path):
+    def broken(completions, answers):
+        raise RuntimeError("a bug")
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, verifier=Reward(broken, window=100))
+    with pytest.raises(UserError, match="step 0: 8 of the last 8 completions could not be verified") as error:
+        trainer.train()
+    assert "\n" not in str(error.value)
 
 
 def test_a_verifier_error_moves_nothing_and_is_counted(tiny_arithmetic, tmp_path):

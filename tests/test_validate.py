@@ -17,6 +17,12 @@ def test_every_gold_solution_of_gsm8k_scores_1(data_dir, capsys):
     assert counts[2] == 1319
 
 
+@pytest.mark.parametrize(("task", "count"), [("math500", 500), ("svamp", 1000), ("multiarith", 600)])
+def test_every_gold_solution_of_the_other_datasets_scores_1(data_dir, capsys, task, count):
+    validate.run(["--task", task])
+    assert capsys.readouterr().out.split() == ["test", str(count), "of", str(count), "score", "1.0"]
+
+
 def test_every_gold_solution_of_arithmetic_scores_1(capsys):
     validate.run(["--task", "arithmetic"])
     assert capsys.readouterr().out.splitlines()[-1].endswith(" 5000 of 5000 score 1.0")

@@ -25,6 +25,7 @@ from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
 from timecost.objectives import REGISTRY
+from timecost.verifiers import TooManyVerifierErrors
 
 
 class TimeCostTrainer(GRPOTrainer):
@@ -125,7 +126,12 @@ class TimeCostTrainer(GRPOTrainer):
         return {**output, "tool_mask": mask}
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        try:
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        except TooManyVerifierErrors as error:
+            raise UserError(
+                f"step {self.state.global_step}: {error}; repair the verifier or the gold answers"
+            ) from error
         mode = "train" if self.model.training else "eval"
         num_generations = self.num_generations if mode == "train" else self.num_generations_eval
 

@@ -30,8 +30,11 @@ TASKS = {
     "gsm8k": "timecost.tasks.gsm8k:GSM8K",
     "humaneval": "timecost.tasks.humaneval:HUMANEVAL",
     "humaneval_plus": "timecost.tasks.humaneval:HUMANEVAL_PLUS",
+    "math500": "timecost.tasks.math500:MATH500",
     "mbpp": "timecost.tasks.mbpp:MBPP",
     "mbpp_plus": "timecost.tasks.mbpp:MBPP_PLUS",
+    "multiarith": "timecost.tasks.multiarith:MULTIARITH",
+    "svamp": "timecost.tasks.svamp:SVAMP",
 }
 MODELS = {"arithmetic_base": Path(__file__).parent / "arithmetic_base"}  # models that come with the package
 
@@ -108,6 +111,15 @@ def resolve_model(name: str) -> str:
     if not (MODELS[name] / "config.json").is_file():
         raise UserError(f"the model {name!r} is missing from this installation: no {MODELS[name] / 'config.json'}")
     return str(MODELS[name])
+
+
+def draw(name: str, rows: list, num_problems: int | None, seed: int) -> list:
+    """All rows, or that many of them, drawn by the seed. UserError for a number that `name`, a split, does not have."""
+    if num_problems is None:
+        return rows
+    if not 1 <= num_problems <= len(rows):
+        raise UserError(f"{name} has {len(rows)} problems: num_problems cannot be {num_problems}")
+    return random.Random(f"{name} {seed}").sample(rows, num_problems)
 
 
 def check_split(task: str, split: str, splits: Iterable[str]) -> None:

@@ -11,13 +11,17 @@ from timecost.errors import UserError
 VARIABLE = "TIMECOST_DATA_DIR"
 
 
-def load_rows(file: str, hub: tuple[str, str, str], columns: tuple[str, ...]) -> list[dict]:
+def load_rows(
+    file: str, hub: tuple[str, str, str], columns: tuple[str, ...], hub_names: dict[str, str] | None = None
+) -> list[dict]:
     """The rows of one split, each with text in all of `columns`.
 
     Args:
-        file: path of a JSON Lines file inside the folder that TIMECOST_DATA_DIR names, such as `gsm8k/train.jsonl`.
+        file: path inside the folder that TIMECOST_DATA_DIR names, such as `gsm8k/train.jsonl`; JSON Lines, or one list
+            in a file that ends in `.json`.
         hub: name, configuration and split on the hub.
-        columns: what every row must have.
+        columns: what every row must have. A number becomes its shortest text, 51.0 becomes `51`.
+        hub_names: what columns are called on the hub, where it differs.
 
     Raises UserError for a missing, unreadable or empty file, a row without one of the columns, and no connection.
     """
@@ -27,28 +31,40 @@ def load_rows(file: str, hub: tuple[str, str, str], columns: tuple[str, ...]) ->
     else:
         source = " ".join(hub)
         rows = _download(hub, file)
+        rows = [row | {name: row.get(other) for name, other in (hub_names or {}).items()} for row in rows]
     if not rows:
         raise UserError(f"{source} is empty")
     for number, row in enumerate(rows, start=1):
         for column in columns:
+            row[column] = as_text(row.get(column))
             if not isinstance(row.get(column), str) or not row[column].strip():
                 raise UserError(f"{source}, row {number}: no {column}")
     return rows
 
 
+def as_text(value):
+    """A number as text, without the `.0` of a whole one; everything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return str(int(value)) if value == value and abs(value) < 1e15 and value == int(value) else str(value)
+
+
 def _read_lines(path: Path) -> list[dict]:
     if not path.is_file():
         raise UserError(f"{path} does not exist: {VARIABLE} must name the folder of the datasets, or be unset")
-    rows = []
+    rows, number = [], 0
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                row = json.loads(line)
+        with path.open(encoding="utf-8") as file:
+            listed = json.load(file) if path.suffix == ".json" else map(json.loads, file)
+            if isinstance(listed, dict):
+                raise UserError(f"{path}: not a list of rows")
+            for number, row in enumerate(listed, start=1):
                 if not isinstance(row, dict):
                     raise UserError(f"{path}, row {number}: not a JSON object")
                 rows.append(row)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}, row {number}: not JSON ({error})") from error
+        where = path if path.suffix == ".json" else f"{path}, row {number + 1}"
+        raise UserError(f"{where}: not JSON ({error})") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     return rows

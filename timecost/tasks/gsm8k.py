@@ -10,12 +10,11 @@ The official test split is `test`; `validation` is a part of the official train 
 """
 
 import hashlib
-import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from timecost.errors import UserError
-from timecost.tasks import Solution, Task, check_split
+from timecost.tasks import Solution, Task, check_split, draw
 from timecost.tasks.data import load_rows
 from timecost.verifiers.math import verify_math_batch
 
@@ -34,11 +33,7 @@ def load(split: str, num_problems: int | None = None, seed: int = 0, conversatio
     """
     from datasets import Dataset
 
-    rows = [row for _, row in _rows(split)]
-    if num_problems is not None:
-        if not 1 <= num_problems <= len(rows):
-            raise UserError(f"gsm8k {split} has {len(rows)} problems: num_problems cannot be {num_problems}")
-        rows = random.Random(f"gsm8k {split} {seed}").sample(rows, num_problems)
+    rows = draw(f"gsm8k {split}", [row for _, row in _rows(split)], num_problems, seed)
     return Dataset.from_list(
         [
             {
