@@ -40,6 +40,8 @@ MAY_IMPORT = {
     "launch": {"recipes", *GROUND},
     "generation": {"models", *MIDDLE},
     "generate": {"generation", "evaluation", *MIDDLE},
+    "fit_value": {"evaluation", *MIDDLE},
+    "calibrate_value": {"evaluation", "fit_value", *MIDDLE},
     "evaluation": {"generation", "loading", "models", *MIDDLE},
     "train": {"trainer", "config", "loading", "checkpoints", "launch", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},

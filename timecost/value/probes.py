@@ -65,10 +65,12 @@ class Trace:
     boundaries: list[int]
 
 
-def read_trace(problem: int, prompt_ids, completion_ids, think_end_id: int, eos_ids, rule: StepRule) -> Trace:
-    """The thinking of a completion, and its boundaries."""
-    ends = [i for i, token in enumerate(completion_ids) if token == think_end_id or token in eos_ids]
-    thinking = list(completion_ids[: ends[0]] if ends else completion_ids)
+def read_trace(
+    problem: int, prompt_ids, completion_ids, think_end_id: int, eos_ids, rule: StepRule, limit: int
+) -> Trace:
+    """The thinking of a completion, cut at `limit` tokens, and its boundaries."""
+    ends = [i for i, token in enumerate(completion_ids[: limit + 1]) if token == think_end_id or token in eos_ids]
+    thinking = list(completion_ids[: ends[0] if ends else limit])
     return Trace(problem, list(prompt_ids), thinking, bool(ends), step_boundaries(thinking, rule))
 
 
