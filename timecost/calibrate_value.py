@@ -1,6 +1,6 @@
 """`timecost calibrate-value`: bounds the accuracy that a value head may cost, and stores the largest safe price.
 
-    timecost calibrate-value --model_name_or_path DIR --task arithmetic --loss 0.01 --delta 0.1
+timecost calibrate-value --model_name_or_path DIR --task arithmetic --loss 0.01 --delta 0.1
 """
 
 from timecost.errors import UserError

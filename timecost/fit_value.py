@@ -1,8 +1,8 @@
 """`timecost fit-value`: trains a value head on a frozen model, whoever trained that, and writes it beside the model.
 
-    timecost fit-value --model_name_or_path DIR --task arithmetic
-    timecost calibrate-value --model_name_or_path DIR --task arithmetic
-    timecost generate --model_name_or_path DIR --budget auto --price 0.001 "a7b-3c*2d+1=<think>"
+timecost fit-value --model_name_or_path DIR --task arithmetic
+timecost calibrate-value --model_name_or_path DIR --task arithmetic
+timecost generate --model_name_or_path DIR --budget auto --price 0.001 "a7b-3c*2d+1=<think>"
 """
 
 from pathlib import Path

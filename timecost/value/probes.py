@@ -305,9 +305,7 @@ def sample_answers(
             opened += [thinking] * num_samples
             problems += [trace.problem] * num_samples
     written = sample(prefixes)
-    texts = tokenizer.batch_decode(
-        [[*a, *b] for a, b in zip(opened, written, strict=True)], skip_special_tokens=True
-    )
+    texts = tokenizer.batch_decode([[*a, *b] for a, b in zip(opened, written, strict=True)], skip_special_tokens=True)
     answers = tokenizer.batch_decode(written, skip_special_tokens=True)
     scores = [torch.nan if score is None else float(score) for score in verify(texts, problems)]
     found, start = [], 0
