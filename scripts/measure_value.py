@@ -28,7 +28,7 @@ SEEN, UNSEEN = ("unknown operator", "overflow"), ("missing operand", "too long")
 def sample_thinking(model, prompts, limits, stop_ids, seed, batch_size=1024):
     """Thinking of each prompt of token ids up to the first of `stop_ids` (cut off) or its limit; and whether it ended.
 
-    Like `generate` at temperature 1; rows that have ended leave the batch, so that short ones do not wait for long ones.
+    Like `generate` at temperature 1; rows that have ended leave the batch, so that short ones do not wait.
     """
     import torch
     from transformers import DynamicCache
@@ -434,8 +434,8 @@ def measure_declining(head, tune, test, unsolved: dict, price: float = 0.001) ->
 def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: int = 11) -> dict:
     """The share of the gap between never stopping and an oracle that the head closes.
 
-    At every boundary of `num_traces` test traces 16 fresh continuations are sampled and probed. The oracle goes on where
-    their mean net return, for the best horizon, or when the head decides on them, is above that of stopping.
+    At every boundary of `num_traces` test traces 16 fresh continuations are sampled and probed. The oracle goes on
+    where their mean net return, for the best horizon, or when the head decides on them, is above that of stopping.
     """
     import torch
 
@@ -517,8 +517,9 @@ def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 
 
 
 def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
-    import torch
     from dataclasses import replace
+
+    import torch
 
     from timecost.value.fitting import FitConfig, fit_value_head
     from timecost.value.head import save_value_head

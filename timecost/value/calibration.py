@@ -67,7 +67,7 @@ def harms(head: ValueHead, traces: ProbedTraces, prices, uniform: Tensor, rule: 
 
 
 def largest_safe_price(harmed: Tensor, prices, *, loss: float = 0.01, delta: float = 0.1) -> tuple[float, int]:
-    """The last price of the sequence that passes, 0 when none does, and its number of harms. `harmed` is (T, prices)."""
+    """The last price of the sequence that passes, 0 for none, and its harms. `harmed` is (T, prices)."""
     found = (0.0, 0)
     for price, column in zip(prices, harmed.T, strict=True):
         count = int(column.sum())

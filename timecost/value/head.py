@@ -60,7 +60,7 @@ class Forecast(NamedTuple):
 
 
 class ValueHead(nn.Module):
-    """Two multi-layer perceptrons over (hidden state, position): forecasts of the open loop, gains of the closed one."""
+    """Two multi-layer perceptrons over (hidden state, position): forecasts of the open loop, gains of the closed."""
 
     def __init__(self, config: ValueHeadConfig):
         super().__init__()

@@ -23,7 +23,7 @@ def brier(forecast: np.ndarray, outcome: np.ndarray) -> float:
 def concordant_pairs(score: np.ndarray, outcome: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of a right and a wrong point of the same group: those that the score orders, half for a tie, and all.
 
-    Both (G,), in the order of np.unique(group). The sum of the first over that of the second is the AUROC within groups.
+    Both (G,), in the order of np.unique(group). The sum of the first over that of all is the AUROC within groups.
     """
     _, group = np.unique(group, return_inverse=True)
     order = np.lexsort((score, group))
