@@ -102,7 +102,7 @@ def build_parser() -> Parser:
     add("--max_probes", type=int, help="boundaries probed in each thought (default: all)")
     add("--max_thinking_tokens", type=int, help="limit of a thought (default: the task's)")
     add("--max_answer_tokens", type=int, default=32, help="limit of a probe's answer (default: 32)")
-    add("--num_epochs", type=int, default=24, help="epochs over the probes (default: 24)")
+    add("--num_epochs", type=int, default=16, help="epochs over the probes (default: 16)")
     add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
     add("--seed", type=int, default=0, help="seed of problems, samples and fit (default: 0)")
     return parser

@@ -15,9 +15,9 @@ from timecost.value.targets import anytime_values, hazard_targets, horizons_up_t
 class FitConfig:
     """Optimisation of a head. `validation_share` of the problems choose the epoch and calibrate the values."""
 
-    width: int = 256
+    width: int = 128
     num_layers: int = 2
-    num_epochs: int = 24
+    num_epochs: int = 16
     num_rounds: int = 4  # of backward induction, each with the policy of the one before
     batch_size: int = 1024
     learning_rate: float = 2e-3
