@@ -1,6 +1,7 @@
 """Grading of mathematical answers: what counts as the answer, and what equals the gold one."""
 
 import json
+import re
 import time
 from fractions import Fraction
 
@@ -244,6 +245,35 @@ def test_hostile_answers_are_wrong_without_a_question_to_a_worker(answer):
     outcome = decide(boxed(answer), "5")
     assert isinstance(outcome, Verdict) and outcome.status == "incorrect"
     assert time.process_time() - started < 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "reason"),
+    [
+        ("x" + "+x" * 60, "y+1", "much longer"),
+        ("\\int_0^1 2x dx", "x", "not worked out: it holds \\\\int"),
+        ("\\binom{9}{2}+x", "36+x", "not worked out: it holds \\\\binom"),
+        ("(x+y)^{300}", "x+y", "a power of 300"),
+        ("\\frac{x^{9999}-1}{x-1}", "x+y", "a power of 9999"),
+    ],
+)
+def test_an_answer_that_leaves_the_work_to_computer_algebra_is_wrong(answer, gold, reason):
+    outcome = decide(boxed(answer), gold)
+    assert isinstance(outcome, Verdict) and outcome.status == "incorrect"
+    assert re.search(reason, outcome.reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("\\int_0^x f(t) dt", "\\int_0^xf(t)dt + 0"),
+        ("(1+x)^{100}", "(x+1)^{100}"),
+        ("x^{40}+1", "1+x^{40}"),
+        ("\\binom{n}{2}", "\\binom{n}{2}+0"),
+    ],
+)
+def test_what_the_gold_answer_holds_too_is_asked_about(answer, gold):
+    assert not isinstance(decide(boxed(answer), gold), Verdict)
 
 
 @pytest.mark.parametrize(

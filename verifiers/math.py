@@ -286,7 +286,7 @@ def settle(answer: str, gold: str, policy: MathPolicy) -> str | Pairs:
         return f"cannot read {forms.strange_signs(answer)[:10]!r} in the answer"
     if set(forms.texts(answer)) - set(forms.texts(gold)):
         return wrong
-    return ((answer, gold),)
+    return forms.unfinished(answer, gold) or ((answer, gold),)
 
 
 def _right_side(answer: str, gold: str) -> str | None:
