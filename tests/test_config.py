@@ -21,6 +21,8 @@ def test_the_price_keeps_its_unit_by_default(tmp_path):
         ({"multi_objective_aggregation": "normalize_then_sum"}, "sum_then_normalize"),
         ({"prompt_cost": 0.0}, "positive"),
         ({"exploration_fraction": 1.5}, "exploration_fraction"),
+        ({"bounded_time_elasticity": 0.1}, "needs objective levin and budgets"),
+        ({"bounded_time_elasticity": -1.0, "budgets": [8]}, "must be at least 0"),
     ],
 )
 def test_settings_under_which_a_price_means_nothing_are_refused(tmp_path, wrong, message):

@@ -59,6 +59,13 @@ class TimeCostConfig(GRPOConfig):
     budget_inf_share: float = field(
         default=0.25, metadata={"help": "With budgets: share of groups that are asked for no bound."}
     )
+    bounded_time_elasticity: float | None = field(
+        default=None,
+        metadata={
+            "help": "With budgets: the elasticity of groups that are asked for a bound, which is a price of time in "
+            "itself. None: time_elasticity."
+        },
+    )
     efforts: dict | None = field(
         default=None,
         metadata={
@@ -96,6 +103,11 @@ class TimeCostConfig(GRPOConfig):
                 "enforce_budgets needs budgets, and roll-outs by transformers' generate without continuous "
                 "batching or vLLM"
             )
+        if self.bounded_time_elasticity is not None:
+            if self.objective != "levin" or not self.budgets or self.efforts:
+                raise UserError("bounded_time_elasticity needs objective levin and budgets, and no efforts")
+            if self.bounded_time_elasticity < 0:
+                raise UserError(f"bounded_time_elasticity={self.bounded_time_elasticity} must be at least 0")
         if not 0 <= self.budget_inf_share <= 1:
             raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:

@@ -99,6 +99,9 @@ class TimeCostTrainer(GRPOTrainer):
                 row["prompt"], row["budget"] = draw_budget(
                     row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
                 )
+            if self.args.bounded_time_elasticity is not None:
+                bounded = row["budget"] is not None
+                row["elasticity"] = self.args.bounded_time_elasticity if bounded else self.args.time_elasticity
         return inputs
 
     def _generate_within_bounds(self, inputs):
@@ -140,7 +143,7 @@ class TimeCostTrainer(GRPOTrainer):
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
         asked = {}
-        if self.args.efforts and mode == "train":
+        if mode == "train" and "elasticity" in inputs[0]:
             elasticity = gather(torch.tensor([row["elasticity"] for row in inputs], device=rewards.device))
             asked["time_elasticity"] = elasticity.view(-1, num_generations)
             self._log_efforts(elasticity, rewards[:, 0], split.sum(1))
@@ -179,7 +182,7 @@ class TimeCostTrainer(GRPOTrainer):
         return correct
 
     def _log_efforts(self, elasticity: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
-        for name, value in self.args.efforts.items():
+        for name, value in (self.args.efforts or {}).items():
             if (at := (elasticity - value).abs() < 1e-6).any():
                 self._metrics["train"][f"timecost/effort_{name}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics["train"][f"timecost/effort_{name}/tokens"].append(float(tokens[at].mean()))
