@@ -64,8 +64,11 @@ def sample(model_path: str, requests: list, num_problems: int, num_samples: int,
     part.rename(path)
 
 
-def measures(rows: list[dict], num_problems: int, needed: np.ndarray | None = None) -> dict:
-    """Means over problems with intervals; `needed` (P,) are the thinking tokens that problems take without a bound."""
+def measures(rows: list[dict], num_problems: int, unbounded: np.ndarray | None, rung: np.ndarray | None) -> dict:
+    """Means over problems with intervals, and the mean use of a budget by the problems that it binds.
+
+    `unbounded` (P,) are the thinking tokens that problems take without a bound, `rung` (P,) what `rungs_needed` gives.
+    """
     from timecost.evaluation.metrics import mean
 
     out = {}
@@ -73,14 +76,32 @@ def measures(rows: list[dict], num_problems: int, needed: np.ndarray | None = No
         estimate = mean(per_problem(rows, name, num_problems))
         out[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
     budget = rows[0]["budget"]
-    if needed is not None and budget is not None:
-        need = needed >= budget
-        used = per_problem(rows, "thinking", num_problems)[need]
-        out |= {
-            "problems_that_need_it": int(need.sum()),
-            "use_where_needed": used.mean() / budget if len(used) else None,
-        }
+    if unbounded is not None and budget:
+        used = per_problem(rows, "thinking", num_problems) / budget
+        for name, binds in (("needed", rung == budget), ("exceeded_without_bound", unbounded >= budget)):
+            out[f"use_where_{name}"] = used[binds].mean() if binds.any() else None
+            out[f"problems_where_{name}"] = int(binds.sum())
     return out
+
+
+def rungs_needed(rows: list[dict], num_problems: int) -> np.ndarray:
+    """The rung that each problem needs, (P,): the smallest that holds its shortest worked solution, in pairs.
+
+    0 where none is needed: problems of a difficulty that is answered without thinking at least 95 % of the time.
+    """
+    from timecost.budget import smallest_rung
+    from timecost.tasks import arithmetic
+
+    direct = {}
+    for row in rows:
+        if row["budget"] == 0:
+            direct.setdefault(row["difficulty"], []).append(row["correct"])
+    easy = {difficulty for difficulty, correct in direct.items() if np.mean(correct) >= 0.95}
+    return np.array([
+        0 if problem.difficulty in easy
+        else smallest_rung(len("".join(arithmetic.write_pass(problem, problem.values, "pairs"))), RUNGS) or np.inf
+        for problem in arithmetic.problems("test", num_problems)
+    ])  # fmt: skip
 
 
 def per_problem(rows: list[dict], name: str, num_problems: int) -> np.ndarray:
@@ -114,7 +135,7 @@ def measure(name: str, args) -> None:
     free = [(None, "none", False, None)]
     cut = [(budget, "hard", False, None) for budget in (*RUNGS, *BETWEEN)]
     asked = [(budget, mode, True, None) for budget in RUNGS for mode in ("none", "hard")]
-    asked += [(budget, "hard", True, None) for budget in BETWEEN]
+    asked += [(budget, "hard", True, None) for budget in (0, *BETWEEN)]
     plans = {
         "budgets": {"budget": asked + free, "accuracy": cut + free, "levin": free},
         "efforts": {"effort": [(None, "none", False, effort) for effort in EFFORTS]},
@@ -139,11 +160,14 @@ def measure(name: str, args) -> None:
             paths = [args.work_dir / f"{model}-{seed}" / f"{name}.jsonl" for seed in seeds]
             found = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
             unasked = [row for row in found if row["budget"] is None and row.get("effort") is None]
-            needed = per_problem(unasked, "thinking", args.num_problems) if unasked else None
+            unbounded = per_problem(unasked, "thinking", args.num_problems) if unasked else None
+            rung = rungs_needed(found, args.num_problems)
             out[model] = []
             for key in dict.fromkeys(tuple(row.get(part) for part in REQUEST) for row in found):
                 chosen = [row for row in found if tuple(row.get(part) for part in REQUEST) == key]
-                out[model].append(dict(zip(REQUEST, key, strict=True)) | measures(chosen, args.num_problems, needed))
+                out[model].append(
+                    dict(zip(REQUEST, key, strict=True)) | measures(chosen, args.num_problems, unbounded, rung)
+                )
         return out
 
     result = {
