@@ -53,9 +53,7 @@ def sample_batch(
         attention_mask[row, width - len(ids) :] = 1
     processors = [] if guard is None else [guard(width)]
     sampler = CounterSampler(keys, width, temperature) if temperature > 0 else None
-    config = GenerationConfig(
-        do_sample=False, eos_token_id=eos_ids, pad_token_id=pad_id, max_new_tokens=max_new_tokens
-    )
+    config = GenerationConfig(do_sample=False, eos_token_id=eos_ids, pad_token_id=pad_id, max_new_tokens=max_new_tokens)
     own_config, was_training = model.generation_config, model.training
     model.generation_config = GenerationConfig()  # `generate` would fill what `config` leaves open from the model's own
     model.eval()
