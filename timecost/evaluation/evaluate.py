@@ -228,8 +228,7 @@ def build_parser() -> Parser:
     add("--tasks", required=True, help="names of tasks, separated by commas, such as arithmetic,gsm8k")
     add("--output_path", required=True, help="folder to which results.json and samples.jsonl are written or added")
     add("--budgets", default="inf", help="bounds on thinking, such as 64,256,inf; 0 for no thinking (default: inf)")
-    add("--enforce", default="none",
-        help="none: the prompt asks (default); soft: with a grace to wrap up; hard: closed at the bound")  # fmt: skip
+    add("--enforce", default="none", help="none: the prompt asks (default); soft: with a grace; hard: never beyond it")
     add("--baseline", help="instead of budget tokens: truncation (cut any model), prompt (ask in words), no_thinking")
     add("--split", default="test", help="split of the task (default: test)")
     add("--num_problems", type=int, help="number of problems (default: the whole split)")
@@ -239,8 +238,7 @@ def build_parser() -> Parser:
     add("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
     add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
     add("--max_completion_length", type=int, help="bound of a completion in tokens (default: the task's)")
-    add("--max_answer_tokens", type=int,
-        help="the answer's reserve where a budget is enforced (default: a quarter of a completion, at most 512)")  # fmt: skip
+    add("--max_answer_tokens", type=int, help="reserve of the answer under --enforce (default: a quarter of the bound)")
     add("--label", help="name of the model in tables and figures (default: --model_name_or_path)")
     add("--reference", help="results folder or samples.jsonl of the model that the speed-up is measured against")
     add("--reference_model", help="label of the reference model, where --reference holds several")
