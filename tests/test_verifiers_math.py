@@ -156,6 +156,9 @@ def test_equal_in_another_form(answer, gold):
         ("7²", "72"),
         ("7☃2", "72"),
         ("-x", "x"),
+        ("\\left(1\\right)", "1 1/2"),
+        ("\\sqrt{1}", "1 1/2"),
+        ("1 1/2", "\\sqrt{1}"),
     ],
 )
 def test_different(answer, gold):

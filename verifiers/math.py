@@ -277,6 +277,7 @@ def settle(answer: str, gold: str, policy: MathPolicy) -> str | Pairs:
         return () if equal else wrong
     if given.scale != expected.scale:
         return wrong
+    answer, gold = forms.exactly(answer, given_number), forms.exactly(gold, expected_number)
     if of_hundred == (Fraction(1, 100),):
         answer = rf"\frac{{{answer}}}{{100}}"
     elif of_hundred == (Fraction(100),):
