@@ -59,7 +59,7 @@ def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic)
     problems = fit_value.load_rows(task, tokenizer, "train", 3, 0)
     traces = fit_value.probe_problems(
         model, tokenizer, task, problems, num_samples=2, num_probe_samples=2, max_probes=2, max_thinking_tokens=8,
-        max_answer_tokens=4, progress=None,
+        max_answer_tokens=4,
     )  # fmt: skip
     assert traces.problem.tolist() == [0, 0, 1, 1, 2, 2] and not torch.isnan(traces.end_value).any()
     assert set(traces.value[~torch.isnan(traces.value)].tolist()) <= {0.0, 0.5, 1.0}

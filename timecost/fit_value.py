@@ -24,26 +24,24 @@ def probe_problems(
     max_answer_tokens: int = 32,
     seed: int = 0,
     batch_size: int = 256,
-    progress: str | None = "traces",
 ):
     """Sample thoughts on problems (rows with `prompt` and `answer`) and probe them: a ProbedTraces.
 
     The problem of a trace is its row. Answers are scored by their probability where the task's are exact, else sampled
     `num_probe_samples` times and verified. A problem whose answer is None is solved by nothing.
     """
-    from timecost.evaluation.evaluate import encode_prompt
     from timecost.evaluation.sampling import end_of_sequence_ids, sample_completions
+    from timecost.generation import encode
     from timecost.value.probes import read_trace, sample_answers, score_answers, step_rule
 
     think_end_id = think_end_of(tokenizer, task)
     eos_ids = end_of_sequence_ids(model, tokenizer)
     rule = step_rule(tokenizer, task.step_end)
     rows = [i for i in range(len(problems)) for _ in range(num_samples)]
-    encoded = [encode_prompt(tokenizer, problem["prompt"]) for problem in problems]
+    encoded = [encode(tokenizer, row["prompt"], None, False, "<think>", task.think_end) for row in problems]
     limit = max_thinking_tokens or task.max_completion_length
     completions = sample_completions(
         model, tokenizer, [encoded[i] for i in rows], max_new_tokens=limit + 1, seed=seed, batch_size=batch_size,
-        progress=progress,
     )  # fmt: skip
     traces = [
         read_trace(i, encoded[i], c.completion_ids, think_end_id, eos_ids, rule, limit)
@@ -61,7 +59,6 @@ def probe_problems(
     def sample(prefixes):
         found = sample_completions(
             model, tokenizer, prefixes, max_new_tokens=max_answer_tokens, seed=seed + 1, batch_size=batch_size,
-            progress="probes",
         )  # fmt: skip
         return [c.completion_ids for c in found]
 
@@ -76,9 +73,9 @@ def probe_problems(
 
 
 def think_end_of(tokenizer, task) -> int:
-    from timecost.evaluation.evaluate import token_id
+    from timecost.generation import single_id
 
-    think_end_id = token_id(tokenizer, task.think_end)
+    think_end_id = single_id(tokenizer, task.think_end)
     if think_end_id is None:
         raise UserError(f"the tokenizer has no token {task.think_end!r}: there is no thinking to close")
     return think_end_id
