@@ -137,22 +137,27 @@ class Lab:
         path = self.cache / f"{name}-{len(problems)}x{num_samples}.safetensors"
         if path.exists():
             return ProbedTraces.load(path)
+        kept = path.with_suffix(".json")
         start = time.perf_counter()
         rows = [i for i in range(len(problems)) for _ in range(num_samples)]
         prompts = [self.tokenizer(prompt)["input_ids"] for prompt, _ in problems]
         answers = [None if answer is None else self.ids(answer) for _, answer in problems]
         # the same prompt is the same problem, however often it was drawn
         number = [int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:7]) for prompt, _ in problems]
-        thinking, ended = sample_thinking(
-            self.model, [prompts[i] for i in rows], [LIMIT] * len(rows), [self.think_end, self.eos], seed
-        )
+        if kept.exists():
+            thinking = [row[2] for row in json.loads(kept.read_text())]
+            ended = [len(ids) < LIMIT for ids in thinking]
+        else:
+            thinking, ended = sample_thinking(
+                self.model, [prompts[i] for i in rows], [LIMIT] * len(rows), [self.think_end, self.eos], seed
+            )
         traces = [
             Trace(number[i], prompts[i], ids, end, step_boundaries(ids, self.rule))
             for i, ids, end in zip(rows, thinking, ended, strict=True)
         ]
         found = score_answers(self.model, traces, [answers[i] for i in rows], [self.think_end], self.eos, batch_size=64)
         told = [(problems[i][0], problems[i][1], ids) for i, ids in zip(rows, thinking, strict=True)]
-        path.with_suffix(".json").write_text(json.dumps(told))
+        kept.write_text(json.dumps(told))
         found.save(path)
         print(
             f"{name}: {len(found)} boundaries of {len(rows)} thoughts, {time.perf_counter() - start:.0f} s", flush=True
@@ -224,10 +229,7 @@ def mean_estimate(traces, values: np.ndarray, of_points: bool = True) -> list[fl
 
 
 def forecast_of(head, traces):
-    import torch
-
-    with torch.no_grad():
-        return head(traces.hidden, traces.position)
+    return head.forecast(traces)
 
 
 def horizon_names(head) -> list[str]:
@@ -314,13 +316,13 @@ def policies(heads: dict, views: dict, tune_views: dict, tune, test) -> dict:
     """name -> (value, tokens), each (traces, prices), of every way to stop on the test traces."""
     import torch
 
-    from timecost.value.rivals import outcome, signals, stop_at, tuned
+    from timecost.value.rivals import LOOK, outcome, signals, stop_at, tuned
     from timecost.value.stopping import StopRule, decide
 
     found = {}
 
-    def add(name, decisions):
-        columns = [outcome(test, decision) for decision in decisions]
+    def add(name, decisions, look=0.0):
+        columns = [outcome(test, decision, look) for decision in decisions]
         found[name] = tuple(torch.stack([column[i] for column in columns], 1).double().numpy() for i in (0, 1))
 
     never = torch.zeros(len(test), dtype=torch.long)
@@ -329,10 +331,11 @@ def policies(heads: dict, views: dict, tune_views: dict, tune, test) -> dict:
         forecast = forecast_of(head, views[name])
         for rule in ("closed", "open"):
             decisions = [decide(head, forecast, test.position, StopRule(price, rule=rule)) for price in PRICES]
-            add(f"{name} ({rule})", decisions)
+            add(f"{name} ({rule})", decisions, 1.0 if head.config.peek or name == "answer" else 0.0)
     tune_signals = signals(tune)
     for name, signal in signals(test).items():
-        add(name, [stop_at(signal, threshold) for threshold in tuned(tune, tune_signals[name], PRICES)])
+        candidates = tuned(tune, tune_signals[name], PRICES, LOOK[name])
+        add(name, [stop_at(signal, threshold) for threshold in candidates], LOOK[name])
     return found
 
 
@@ -367,7 +370,8 @@ def measure_saving(head, tune, test, loss: float = 0.005) -> dict:
 
     def curve(traces):
         forecast = forecast_of(head, traces)
-        return [outcome(traces, decide(head, forecast, traces.position, StopRule(p))) for p in TESTED]
+        look = float(head.config.peek)
+        return [outcome(traces, decide(head, forecast, traces.position, StopRule(p)), look) for p in TESTED]
 
     def row(traces, price, value, tokens):
         full = traces.num_thinking.double()
@@ -454,7 +458,8 @@ def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: i
     remaining = (fresh.num_thinking - fresh.position[first]).float()
     forecast = forecast_of(head, fresh)
     decisions = torch.stack([decide(head, forecast, fresh.position, StopRule(p)) != 0 for p in PRICES], 1)
-    reward, tokens = returns(fresh, decisions, torch.tensor(PRICES), fresh.value)
+    look = float(head.config.peek)
+    reward, tokens = returns(fresh, decisions, torch.tensor(PRICES), fresh.value, look)
     horizons = torch.tensor([*head.config.horizons, 10**6])
     spent = torch.minimum(horizons, remaining[:, None])
     result, policies_at = [], {}
@@ -463,7 +468,7 @@ def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: i
         followed = (reward[first, k] - price * tokens[first, k]).view(-1, 16).mean(1)
         for name, going_on in (("open", committed), ("follow", followed), ("best", torch.maximum(committed, followed))):
             decision = (going_on <= subset.value).long()
-            v, n = outcome(subset, decision)
+            v, n = outcome(subset, decision, look)
             policies_at.setdefault(name, []).append(float((v - price * n).mean()))
     rows = keep.numpy()
     for k, price in enumerate(PRICES):
@@ -493,7 +498,8 @@ def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 
     forecast = forecast_of(head, test)
     lost, used = [], []
     for price in TESTED:
-        value, tokens = outcome(test, decide(head, forecast, test.position, StopRule(price)))
+        decision = decide(head, forecast, test.position, StopRule(price))
+        value, tokens = outcome(test, decision, float(head.config.peek))
         lost.append(float((test.end_value - value).mean()))
         used.append(float(tokens.double().mean()))
     rows = []
@@ -516,6 +522,10 @@ def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 
     }  # fmt: skip
 
 
+def same(traces):
+    return traces
+
+
 def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
     from dataclasses import replace
 
@@ -527,18 +537,21 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
     from timecost.value.rivals import sees_answer, sees_position, sees_question
     from timecost.value.targets import anytime_values
 
-    fit = join([
-        lab.traces("fit", solvable("train", sizes["fit"], 1), 1, 1),
-        *(lab.unsolvable("fit", kind, sizes["fit"] // 20, 1) for kind in SEEN),
-    ])  # fmt: skip
+    fit = lab.traces("fit", solvable("train", sizes["fit"], 1), 1, 1)
     tune = lab.traces("tune", solvable("validation", sizes["tune"], 2), 2, 2)
     test = lab.traces("test", solvable("test", sizes["test"], 3), sizes["samples"], 3)
-    views = {"head": lambda t: t, "length only": sees_position, "question only": sees_question, "answer": sees_answer}
+    views = {
+        "head": same,
+        "head without peek": same,
+        "length only": sees_position,
+        "question only": sees_question,
+        "answer": sees_answer,
+    }
     heads = {}
     for name, view in views.items():
         start = time.perf_counter()
         heads[name] = fit_value_head(
-            view(fit), FitConfig(), step_rule=lab.rule, task="arithmetic", max_thinking_tokens=LIMIT
+            view(fit), FitConfig(peek=name == "head"), step_rule=lab.rule, task="arithmetic", max_thinking_tokens=LIMIT
         )
         print(f"fitted {name}, {time.perf_counter() - start:.0f} s", flush=True)
     test_views, tune_views = ({n: view(t) for n, view in views.items()} for t in (test, tune))
@@ -566,7 +579,9 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
         result["saving"] = measure_saving(head, tune, test)
     if "declining" in parts:
         unsolved = {kind: lab.unsolvable("test", kind, sizes["unsolvable"], 3) for kind in (*SEEN, *UNSEEN)}
-        result["declining"] = measure_declining(head, tune, test, unsolved)
+        kinds = [lab.unsolvable("fit", kind, sizes["fit"] // 20, 1) for kind in SEEN]
+        told = fit_value_head(join([fit, *kinds]), FitConfig(), max_thinking_tokens=LIMIT)
+        result["declining"] = measure_declining(told, tune, test, unsolved)
     if "oracle" in parts:
         result["oracle"] = measure_oracle(lab, found, head, test, sizes, sizes["oracle"])
     if "guarantee" in parts:

@@ -6,15 +6,8 @@ import pytest
 import torch
 
 from timecost.errors import UserError
-from timecost.value.head import (
-    StateReader,
-    ValueHead,
-    ValueHeadConfig,
-    load_value_head,
-    save_value_head,
-    with_calibration,
-)  # fmt: skip
-from timecost.value.probes import StepRule
+from timecost.value.head import ValueHead, ValueHeadConfig, load_value_head, save_value_head, with_calibration
+from timecost.value.probes import StateReader, StepRule
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +71,27 @@ def test_the_reader_holds_the_state_that_the_logits_come_from(model):
         torch.testing.assert_close(model.get_output_embeddings()(reader.states), logits)
     model(ids)
     assert reader.states is None, "the hook is gone"
+
+
+def test_a_peek_is_the_state_of_the_closing_token_and_leaves_generation_as_it_was(model):
+    from transformers import DynamicCache
+
+    ids = torch.tensor([[0, 1, 7, 8], [1, 9, 7, 8]])
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    position = (mask.cumsum(1) - 1).clamp_min(0)
+    cache = DynamicCache(config=model.config)
+    with StateReader(model) as reader, torch.no_grad():
+        model(ids, attention_mask=mask, position_ids=position, past_key_values=cache)
+        states = reader.states
+        peeked = reader.peek(5)
+        assert cache.get_seq_length() == 4 and reader.states is states
+        longer = torch.cat([ids, torch.tensor([[5], [5]])], 1), torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], 1)
+        model(longer[0], attention_mask=longer[1], position_ids=(longer[1].cumsum(1) - 1).clamp_min(0))
+        torch.testing.assert_close(peeked, reader.states[:, -1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_cache_that_cannot_be_wound_back_is_told(model):
+    with StateReader(model) as reader, torch.no_grad():
+        model(torch.tensor([[1, 7]]), use_cache=False)
+        with pytest.raises(UserError, match="--no_peek"):
+            reader.peek(5)

@@ -16,8 +16,8 @@ def make_traces(rows, hidden_size: int = 2) -> ProbedTraces:
         num_thinking=torch.tensor([row[1] for row in rows]),
         natural=torch.tensor([row[2] for row in rows]),
         end_value=torch.tensor([float(row[3]) for row in rows]),
-        trace=trace, position=position, value=value.float(), hidden=hidden, confidence=value.float(),
-        entropy=1 - value.float(), answer=torch.arange(len(points)) % 2,
+        trace=trace, position=position, value=value.float(), hidden=hidden, closing=hidden.clone(),
+        confidence=value.float(), entropy=1 - value.float(), answer=torch.arange(len(points)) % 2,
     )  # fmt: skip
 
 

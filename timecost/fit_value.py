@@ -99,6 +99,7 @@ def build_parser() -> Parser:
     add("--max_probes", type=int, help="boundaries probed in each thought (default: all)")
     add("--max_thinking_tokens", type=int, help="limit of a thought (default: the task's)")
     add("--max_answer_tokens", type=int, default=32, help="limit of a probe's answer (default: 32)")
+    add("--no_peek", action="store_true", help="the head sees the last state alone: no extra token at each boundary")
     add("--num_epochs", type=int, default=16, help="epochs over the probes (default: 16)")
     add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
     add("--seed", type=int, default=0, help="seed of problems, samples and fit (default: 0)")
@@ -133,9 +134,12 @@ def run(argv: list[str]) -> None:
         max_answer_tokens=args.max_answer_tokens, seed=args.seed, batch_size=args.batch_size,
     )  # fmt: skip
     head = fit_value_head(
-        traces, FitConfig(num_epochs=args.num_epochs, seed=args.seed), step_rule=step_rule(tokenizer, task.step_end),
-        task=task.name, max_thinking_tokens=args.max_thinking_tokens or task.max_completion_length,
-    )  # fmt: skip
+        traces,
+        FitConfig(peek=not args.no_peek, num_epochs=args.num_epochs, seed=args.seed),
+        step_rule=step_rule(tokenizer, task.step_end),
+        task=task.name,
+        max_thinking_tokens=args.max_thinking_tokens or task.max_completion_length,
+    )
     save_value_head(head, folder)
     print(f"{len(traces)} boundaries of {len(traces.problem)} thoughts on {len(problems)} problems")
     print(f"wrote {folder}/value_head.safetensors: calibrate it with `timecost calibrate-value`")

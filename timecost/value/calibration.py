@@ -54,8 +54,7 @@ def harms(head: ValueHead, traces: ProbedTraces, prices, uniform: Tensor, rule: 
 
     An answer is right when `uniform` (T,) lies below its probability: both answers draw with the same luck.
     """
-    with torch.no_grad():
-        forecast = head(traces.hidden, traces.position)
+    forecast = head.forecast(traces)
     right = uniform < traces.end_value
     columns = []
     for price in prices:

@@ -15,6 +15,7 @@ from timecost.value.targets import anytime_values, hazard_targets, horizons_up_t
 class FitConfig:
     """Optimisation of a head. `validation_share` of the problems choose the epoch and calibrate the values."""
 
+    peek: bool = True
     width: int = 128
     num_layers: int = 2
     num_epochs: int = 16
@@ -42,7 +43,7 @@ def fit_value_head(
         head = ValueHead(
             ValueHeadConfig(
                 hidden_size=traces.hidden.shape[1], horizons=horizons_up_to(longest), prices=prices,
-                width=config.width, num_layers=config.num_layers, step_rule=step_rule, task=task,
+                peek=config.peek, width=config.width, num_layers=config.num_layers, step_rule=step_rule, task=task,
                 max_thinking_tokens=longest,
             )
         )  # fmt: skip
@@ -64,7 +65,8 @@ def split_problems(traces: ProbedTraces, share: float, seed: int) -> Tensor:
 
 @torch.no_grad()
 def standardise(head: ValueHead, traces: ProbedTraces) -> None:
-    features = head.inputs(traces.hidden, traces.position)
+    features = head.inputs_of(traces)
+    features = features[~torch.isnan(features).any(1)]
     head.mean.copy_(features.mean(0))
     head.std.copy_(features.std(0).clamp_min(1e-3))
 
@@ -92,14 +94,15 @@ def open_loss(head: ValueHead, inputs: Tensor, values: Tensor, ended: Tensor, at
 def fit_open(head: ValueHead, traces: ProbedTraces, held_out: Tensor, config: FitConfig) -> None:
     values = anytime_values(traces, head.config.horizons)
     ended, at_risk = hazard_targets(*remaining_tokens(traces), head.config.horizons)
-    inputs = head.inputs(traces.hidden, traces.position)
+    inputs = head.inputs_of(traces)
 
     def loss(rows):
         return open_loss(head, inputs[rows], values[rows], ended[rows], at_risk[rows])
 
-    optimise(head.open, loss, held_out, config)
-    if held_out.any():
-        calibrate_logits(head, inputs[held_out], values[held_out])
+    known = ~torch.isnan(inputs).any(1)  # a boundary without a probe was not peeked at
+    optimise(head.open, loss, known & ~held_out, known & held_out, config)
+    if (known & held_out).any():
+        calibrate_logits(head, inputs[known & held_out], values[known & held_out])
 
 
 def calibrate_logits(head: ValueHead, inputs: Tensor, values: Tensor) -> None:
@@ -131,11 +134,12 @@ def fit_closed(head: ValueHead, traces: ProbedTraces, held_out: Tensor, config: 
     network decides on the traces whose luck it has learned. The gain, not the value, is fitted: how hard the problem
     is falls out of the difference.
     """
-    inputs = head.inputs(traces.hidden, traces.position)
+    inputs = head.inputs_of(traces)
     prices = torch.tensor(head.config.prices)
-    with torch.no_grad():
-        now = head(traces.hidden, traces.position).value[:, 0]
+    now = head.forecast(traces).value[:, 0]
     now = torch.where(torch.isnan(traces.value), now, traces.value.float())
+    known = ~torch.isnan(inputs).any(1)
+    look = float(head.config.peek)
     first = split_problems(traces, 0.5, config.seed + 1)
     halves = [first, ~first]
     width, num_layers = head.config.width, head.config.num_layers
@@ -143,18 +147,20 @@ def fit_closed(head: ValueHead, traces: ProbedTraces, held_out: Tensor, config: 
     stop = torch.zeros(len(traces), len(prices), dtype=torch.bool)
     per_round = max(1, config.num_epochs // config.num_rounds)
     for _ in range(config.num_rounds):
-        gain = net_gain(traces, stop, prices, now)
+        gain = net_gain(traces, stop, prices, now, look)
         for k, half in enumerate(halves):
-            optimise(networks[k], squared_error(networks[k], inputs, gain), held_out | ~half, config, per_round)
+            loss, own = squared_error(networks[k], inputs, gain), half & ~held_out & known
+            optimise(networks[k], loss, own, held_out & known, config, per_round)
         with torch.no_grad():
             for k, half in enumerate(halves):
                 stop[half] = networks[1 - k](inputs[half]) <= 0
-    gain = net_gain(traces, stop, prices, now)
-    optimise(head.closed, squared_error(head.closed, inputs, gain), held_out, config)
+    gain = net_gain(traces, stop, prices, now, look)
+    optimise(head.closed, squared_error(head.closed, inputs, gain), known & ~held_out, known & held_out, config)
 
 
-def net_gain(traces: ProbedTraces, stop: Tensor, prices: Tensor, now: Tensor) -> Tensor:
-    reward, tokens = returns(traces, stop, prices, now)
+def net_gain(traces: ProbedTraces, stop: Tensor, prices: Tensor, now: Tensor, look: float = 0.0) -> Tensor:
+    """Net return of going on less the value `now` of stopping, (N, J)."""
+    reward, tokens = returns(traces, stop, prices, now, look)
     return reward - prices * tokens - now[:, None]
 
 
@@ -170,11 +176,12 @@ def squared_error(network, inputs: Tensor, gain: Tensor):
     return loss
 
 
-def optimise(network, loss, held_out: Tensor, config: FitConfig, num_epochs: int | None = None) -> None:
-    """AdamW with a cosine rate on the points that are not held out; keeps the epoch with the least held-out loss."""
+def optimise(
+    network, loss, train: Tensor, validation: Tensor, config: FitConfig, num_epochs: int | None = None
+) -> None:
+    """AdamW with a one-cycle rate on the points `train` (N,); keeps the epoch with the least loss on `validation`."""
     num_epochs = num_epochs or config.num_epochs
-    rows = (~held_out).nonzero()[:, 0]
-    validation = held_out.nonzero()[:, 0]
+    rows, validation = train.nonzero()[:, 0], validation.nonzero()[:, 0]
     num_steps = num_epochs * -(-len(rows) // config.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=num_steps + 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from timecost.errors import UserError
-from timecost.value.probes import StepRule, backbone_of
+from timecost.value.probes import ProbedTraces, StepRule, backbone_of
 
 WEIGHTS, CONFIG = "value_head.safetensors", "value_head.json"
 PRICES = (0.0, *(10 ** (-4 + k / 4) for k in range(13)))  # per thinking token: 0, and 0.0001 to 0.1
@@ -29,6 +29,7 @@ class ValueHeadConfig:
     prices: tuple[float, ...] = PRICES
     width: int = 256
     num_layers: int = 2
+    peek: bool = False  # sees the state of the closing token too, at the cost of one token at each boundary
     step_rule: StepRule = field(default_factory=StepRule)
     task: str = ""  # that it was fitted on
     max_thinking_tokens: int | None = None  # of the traces that it was fitted on
@@ -60,12 +61,16 @@ class Forecast(NamedTuple):
 
 
 class ValueHead(nn.Module):
-    """Two multi-layer perceptrons over (hidden state, position): forecasts of the open loop, gains of the closed."""
+    """Two multi-layer perceptrons: forecasts of the open loop, gains of the closed.
+
+    They see the hidden state of the last token and the position; and, with `peek`, the state of the closing token as if
+    it were written, in which the model commits to an answer: what it would say, and how surely.
+    """
 
     def __init__(self, config: ValueHeadConfig):
         super().__init__()
         self.config = config
-        num_inputs, num_horizons = config.hidden_size + 2, len(config.horizons)
+        num_inputs, num_horizons = (1 + config.peek) * config.hidden_size + 2, len(config.horizons)
         self.open = perceptron(num_inputs, config.width, config.num_layers, 2 * num_horizons + 1)
         self.closed = perceptron(num_inputs, config.width, config.num_layers, len(config.prices))
         self.register_buffer("mean", torch.zeros(num_inputs))
@@ -75,19 +80,28 @@ class ValueHead(nn.Module):
         self.register_buffer("scale", torch.ones(num_horizons + 1))  # of the logits of values, from calibration
         self.register_buffer("shift", torch.zeros(num_horizons + 1))
 
-    def inputs(self, hidden: Tensor, position: Tensor) -> Tensor:
-        """Standardised features (B, H + 2) of states (B, H) at positions (B,) in thinking tokens."""
+    def inputs(self, hidden: Tensor, position: Tensor, closing: Tensor | None = None) -> Tensor:
+        """Standardised features of states (B, H) at positions (B,) in thinking tokens. `closing` only with `peek`."""
         position = position.to(hidden.device).float()[:, None]
-        features = torch.cat([hidden.float(), torch.log1p(position), position / 64], 1)
+        states = torch.cat([hidden, closing], 1) if self.config.peek else hidden
+        features = torch.cat([states.float(), torch.log1p(position), position / 64], 1)
         return (features - self.mean) / self.std
+
+    def inputs_of(self, traces: ProbedTraces) -> Tensor:
+        return self.inputs(traces.hidden, traces.position, traces.closing)
+
+    @torch.no_grad()
+    def forecast(self, traces: ProbedTraces) -> Forecast:
+        """Forecasts at the N boundaries of probed traces; NaN where a peek was not taken."""
+        return self(traces.hidden, traces.position, traces.closing)
 
     def logits(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the values (B, K + 1) and of the hazards of an end within each horizon (B, K)."""
         values, hazards = self.open(inputs).split([len(self.config.horizons) + 1, len(self.config.horizons)], 1)
         return values * self.scale + self.shift, hazards
 
-    def forward(self, hidden: Tensor, position: Tensor) -> Forecast:
-        inputs = self.inputs(hidden, position)
+    def forward(self, hidden: Tensor, position: Tensor, closing: Tensor | None = None) -> Forecast:
+        inputs = self.inputs(hidden, position, closing)
         values, hazards = self.logits(inputs)
         return Forecast(values.sigmoid(), self.expected_tokens(hazards.sigmoid()), self.closed(inputs))
 
@@ -153,22 +167,3 @@ def load_value_head(model, folder: str | Path) -> ValueHead:
 
 def with_calibration(head: ValueHead, calibration: dict) -> None:
     head.config = replace(head.config, calibration=calibration)
-
-
-class StateReader:
-    """Holds the last hidden states of a model's newest forward, through a hook on the backbone; a context manager."""
-
-    def __init__(self, model):
-        self.model = model
-        self.states: Tensor | None = None  # (B, L, H)
-
-    def __enter__(self) -> "StateReader":
-        def read(module, arguments, output):
-            self.states = output[0] if isinstance(output, tuple) else output.last_hidden_state
-
-        self.handle = backbone_of(self.model).register_forward_hook(read)
-        return self
-
-    def __exit__(self, *error) -> None:
-        self.handle.remove()
-        self.states = None

@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from timecost.errors import UserError
+
 PACKED = ("gemma", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3")  # attend where a mask says
 
 
@@ -91,6 +93,7 @@ class ProbedTraces:
     position: Tensor  # (N,)
     value: Tensor  # (N,)
     hidden: Tensor  # (N, H) state of the last token before the boundary
+    closing: Tensor  # (N, H) state of the closing token, were it written there; NaN without a probe
     confidence: Tensor  # (N,)
     entropy: Tensor  # (N,)
     answer: Tensor  # (N,)
@@ -119,7 +122,7 @@ class ProbedTraces:
 
 
 TRACE_FIELDS = ("problem", "num_thinking", "natural", "end_value")
-POINT_FIELDS = ("trace", "position", "value", "hidden", "confidence", "entropy", "answer")
+POINT_FIELDS = ("trace", "position", "value", "hidden", "closing", "confidence", "entropy", "answer")
 
 
 def join(parts: list[ProbedTraces]) -> ProbedTraces:
@@ -213,9 +216,10 @@ def _score_packed(model, rows, close_ids, eos_id):
         prompt, trunk = len(trace.prompt_ids), len(trace.prompt_ids) + len(trace.thinking_ids)
         length = len(_branch(answer, close_ids))
         branches = states[row, trunk : trunk + len(positions) * length].view(len(positions), length, -1)
-        logits = model.get_output_embeddings()(branches[:, len(close_ids) - 1 :]).float()
+        answering = branches[:, len(close_ids) - 1 :]
+        logits = model.get_output_embeddings()(answering).float()
         hidden = states[row, [prompt - 1 + position for position in trace.boundaries]].float().cpu()
-        scored.append((positions, *_read_logits(logits, answer, eos_id), hidden))
+        scored.append((positions, *_read_logits(logits, answer, eos_id), answering[:, 0].float().cpu(), hidden))
     return scored
 
 
@@ -232,9 +236,12 @@ def _score_plain(model, rows, close_ids, eos_id):
         mask = torch.zeros_like(input_ids)
         for k, ids in enumerate(sequences):
             input_ids[k, width - len(ids) :], mask[k, width - len(ids) :] = torch.tensor(ids), 1
-        logits = model(input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
+        with StateReader(model) as reader:
+            logits = model(input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
+            at = width - len(answer or []) - 1
+            closing = reader.states[:, at].float().cpu()
         hidden = states[[prompt - 1 + position for position in trace.boundaries]].float().cpu()
-        scored.append((positions, *_read_logits(logits[:, width - len(answer or []) - 1 :], answer, eos_id), hidden))
+        scored.append((positions, *_read_logits(logits[:, at:], answer, eos_id), closing, hidden))
     return scored
 
 
@@ -254,7 +261,7 @@ def _read_logits(logits: Tensor, answer: list[int] | None, eos_id: int):
 
 def _assemble(traces: list[Trace], probes: list[set[int]], found: list) -> ProbedTraces:
     columns: dict[str, list] = {name: [] for name in (*TRACE_FIELDS, *POINT_FIELDS)}
-    for i, (trace, chosen, (positions, value, confidence, entropy, answer, hidden)) in enumerate(
+    for i, (trace, chosen, (positions, value, confidence, entropy, answer, closing, hidden)) in enumerate(
         zip(traces, probes, found, strict=True)
     ):
         index = {position: k for k, position in enumerate(positions)}
@@ -270,6 +277,7 @@ def _assemble(traces: list[Trace], probes: list[set[int]], found: list) -> Probe
         columns["position"].append(torch.tensor(trace.boundaries))
         columns["value"].append(torch.where(probed, value[at], nan))
         columns["hidden"].append(hidden)
+        columns["closing"].append(torch.where(probed[:, None], closing[at], torch.nan))
         columns["confidence"].append(torch.where(probed, confidence[at], nan))
         columns["entropy"].append(torch.where(probed, entropy[at], nan))
         columns["answer"].append(torch.where(probed, answer[at], -1))
@@ -313,7 +321,8 @@ def sample_answers(
         rows = [slice(start + k * num_samples, start + (k + 1) * num_samples) for k in range(len(at))]
         start += len(at) * num_samples
         value = torch.stack([torch.tensor(scores[row]).nanmean() for row in rows])
-        found.append((at, value, *_agreement([answers[row] for row in rows]), states_at(model, trace)))
+        told = _agreement([answers[row] for row in rows])
+        found.append((at, value, *told, closing_states(model, trace, at, close_ids), states_at(model, trace)))
     return _assemble(traces, probes, found)
 
 
@@ -336,6 +345,63 @@ def states_at(model, trace: Trace) -> Tensor:
     ids = torch.tensor([[*trace.prompt_ids, *trace.thinking_ids]], device=model.device)
     states = backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state[0]
     return states[[len(trace.prompt_ids) - 1 + position for position in trace.boundaries]].float().cpu()
+
+
+@torch.inference_mode()
+def closing_states(model, trace: Trace, positions: list[int], close_ids: list[int]) -> Tensor:
+    """Hidden states (positions, H) of the last closing token, were thinking closed at each position."""
+    found = []
+    for position in positions:
+        ids = torch.tensor([[*trace.prompt_ids, *trace.thinking_ids[:position], *close_ids]], device=model.device)
+        found.append(backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float().cpu())
+    return torch.stack(found)
+
+
+class StateReader:
+    """Holds the last hidden states of a model's newest forward, and what it was called with; a context manager."""
+
+    def __init__(self, model):
+        self.model = model
+        self.states: Tensor | None = None  # (B, L, H)
+        self.arguments: dict = {}
+        self.paused = False
+
+    def __enter__(self) -> "StateReader":
+        def read(module, arguments, keywords, output):
+            if not self.paused:
+                self.states = output[0] if isinstance(output, tuple) else output.last_hidden_state
+                self.arguments = keywords
+
+        self.handle = backbone_of(self.model).register_forward_hook(read, with_kwargs=True)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.handle.remove()
+        self.states, self.arguments = None, {}
+
+    @torch.no_grad()
+    def peek(self, token_id: int) -> Tensor:
+        """States (B, H) of a token, were it written next in every row; the cache of generation stays as it was.
+
+        Raises UserError for a model without such a cache: its state cannot be wound back.
+        """
+        cache, mask = self.arguments.get("past_key_values"), self.arguments.get("attention_mask")
+        if not hasattr(cache, "crop") or not isinstance(mask, (Tensor, type(None))) or getattr(mask, "ndim", 2) != 2:
+            raise UserError("this model's cache cannot be wound back: fit its value head with --no_peek")
+        batch, length = self.states.shape[0], cache.get_seq_length()
+        if mask is None:
+            mask = torch.ones(batch, length, dtype=torch.long, device=self.states.device)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        self.paused = True
+        try:
+            output = backbone_of(self.model)(
+                input_ids=torch.full((batch, 1), token_id, device=mask.device), attention_mask=mask,
+                position_ids=mask.sum(1, keepdim=True) - 1, past_key_values=cache, use_cache=True,
+            )  # fmt: skip
+        finally:
+            self.paused = False
+        cache.crop(length)
+        return output.last_hidden_state[:, -1]
 
 
 def backbone_of(model):

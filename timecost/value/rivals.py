@@ -23,8 +23,11 @@ def agreement(traces: ProbedTraces) -> Tensor:
     return count
 
 
+LOOK = {"fixed budget": 0.0, "confidence": 1.0, "entropy": 1.0, "agreement": 1.0}  # tokens a decision takes
+
+
 def signals(traces: ProbedTraces) -> dict[str, Tensor]:
-    """name -> (N,). All but the budget need a probe at every boundary, whose tokens are not in their thinking."""
+    """name -> (N,). All but the budget look at the answer, for which the closing token has to be run."""
     return {
         "fixed budget": traces.position.float(),
         "confidence": traces.confidence,
@@ -52,12 +55,19 @@ def sees_answer(traces: ProbedTraces) -> ProbedTraces:
     return replace(traces, hidden=torch.stack([traces.confidence, odds, traces.entropy, agreement(traces)], 1))
 
 
-def outcome(traces: ProbedTraces, decision: Tensor) -> tuple[Tensor, Tensor]:
-    """Chance of a right answer and thinking tokens of each trace (T,) when stopped where `decision` (N,) first says."""
+def outcome(traces: ProbedTraces, decision: Tensor, look: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Chance of a right answer and thinking tokens of each trace (T,) when stopped where `decision` (N,) first says.
+
+    `look` is what each decision on the way takes, in tokens.
+    """
     at = first_stop(decision, traces.trace, len(traces.problem))
     point = at.clamp_min(0)
     value = torch.where(at >= 0, traces.value[point], traces.end_value)
     tokens = torch.where(at >= 0, traces.position[point], traces.num_thinking)
+    if look:
+        before = torch.searchsorted(traces.trace, torch.arange(len(at)))
+        num_boundaries = torch.bincount(traces.trace, minlength=len(at))
+        tokens = tokens + look * torch.where(at >= 0, at - before + 1, num_boundaries)
     return value, tokens
 
 
@@ -71,10 +81,10 @@ def thresholds(signal: Tensor, num: int = 40) -> list[float]:
     return [*torch.quantile(signal, torch.linspace(0, 1, num)).unique().tolist(), float("inf")]
 
 
-def tuned(traces: ProbedTraces, signal: Tensor, prices) -> list[float]:
+def tuned(traces: ProbedTraces, signal: Tensor, prices, look: float = 0.0) -> list[float]:
     """The best threshold at each price, on traces of problems that are not measured later."""
     candidates = thresholds(signal)
-    outcomes = [outcome(traces, stop_at(signal, threshold)) for threshold in candidates]
+    outcomes = [outcome(traces, stop_at(signal, threshold), look) for threshold in candidates]
     best = []
     for price in prices:
         utility = torch.stack([(value - price * tokens).mean() for value, tokens in outcomes])

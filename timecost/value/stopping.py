@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from timecost.errors import UserError
-from timecost.value.head import Forecast, StateReader, ValueHead
+from timecost.value.head import Forecast, ValueHead
+from timecost.value.probes import StateReader
 
 GO_ON, STOP, DECLINE = 0, 1, 2
 RULES = ("open", "closed")
@@ -147,7 +148,9 @@ class ValueGuard:
             return scores
         position = torch.full((len(rows),), length, device=scores.device)
         with torch.no_grad():
-            forecast = self.head(self.reader.states[rows, -1], position)
+            states = self.reader.states[rows, -1]
+            closing = self.reader.peek(self.think_end_id)[rows] if self.head.config.peek else None
+            forecast = self.head(states, position, closing)
             decision = decide(self.head, forecast, position, self.rule)
         for row, what in zip(rows.tolist(), decision.tolist(), strict=True):
             if what != GO_ON:

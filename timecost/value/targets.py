@@ -51,12 +51,14 @@ def hazard_targets(remaining: Tensor, censored: Tensor, horizons: tuple[int, ...
     return (ended & at_risk).float(), at_risk
 
 
-def returns(traces: ProbedTraces, stop: Tensor, prices: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+def returns(
+    traces: ProbedTraces, stop: Tensor, prices: Tensor, value: Tensor, look: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """What going on from each boundary brought under a policy, less what it cost: value and tokens, (N, J) each.
 
     `stop` (N, J) tells where the policy stops at each of the J prices, `value` (N,) what stopping there is worth. By
     backward induction over each trace: on to the next boundary, and there stop or go on. The net return is value
-    - price * tokens. At the last boundary the trace ends by itself.
+    - price * tokens. At the last boundary the trace ends by itself. `look` is what each further decision takes, in tokens.
     """
     num_points = len(traces)
     length = traces.num_thinking[traces.trace]
@@ -75,5 +77,5 @@ def returns(traces: ProbedTraces, stop: Tensor, prices: Tensor, value: Tensor) -
         there = here + 1
         step = (traces.position[there] - traces.position[here]).float()[:, None]
         reward[here] = torch.where(stop[there], value[there, None], reward[there])
-        tokens[here] = step + torch.where(stop[there], 0.0, tokens[there])
+        tokens[here] = step + look + torch.where(stop[there], 0.0, tokens[there])
     return reward, tokens
