@@ -13,8 +13,7 @@ QUICK = FitConfig(width=16, num_layers=1, num_epochs=40, num_rounds=2, batch_siz
 def test_a_head_sees_where_thinking_pays_at_which_price():
     head = fit_value_head(gambles(), QUICK)
     fresh = gambles(seed=1)
-    with torch.no_grad():
-        forecast = head(fresh.hidden, fresh.position)
+    forecast = head.forecast(fresh)
     start, helps = fresh.position == 0, fresh.hidden[:, 0] == 1
     assert (forecast.value[start & helps, 0] - 0.1).abs().max() < 0.1
     assert (forecast.value[start & helps, -1] - 0.9).abs().max() < 0.1
@@ -56,3 +55,10 @@ def test_the_split_is_by_problem():
     drawn = split_problems(traces, 0.4, 0)
     problem = traces.problem[traces.trace]
     assert set(problem[drawn].tolist()).isdisjoint(problem[~drawn].tolist()) and drawn.sum() == 16
+
+
+def test_a_boundary_that_was_not_peeked_at_teaches_nothing_and_breaks_nothing():
+    traces = gambles(100)
+    traces.closing[::3] = torch.nan
+    head = fit_value_head(traces, FitConfig(width=8, num_layers=1, num_epochs=2, num_rounds=1))
+    assert all(torch.isfinite(parameter).all() for parameter in head.state_dict().values())

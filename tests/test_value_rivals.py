@@ -27,6 +27,11 @@ def test_what_a_policy_brings_and_takes():
     assert value.tolist() == [0.5, pytest.approx(0.3)] and tokens.tolist() == [3, 4]
 
 
+def test_every_look_on_the_way_is_paid_for():
+    stop = stop_at(torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0]), 0.5)
+    assert outcome(two_traces(), stop, 1.0)[1].tolist() == [3 + 2, 4 + 2]
+
+
 def test_the_threshold_depends_on_the_price():
     traces = gambles()
     position = signals(traces)["fixed budget"]

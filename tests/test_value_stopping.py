@@ -29,10 +29,8 @@ def forecast(value=(0.2, 0.5, 0.9), tokens=(0.0, 4.0, 20.0), gain=(0.7, 0.1, -0.
     return Forecast(torch.tensor([value]), torch.tensor([tokens]), torch.tensor([gain]))
 
 
-def head(calibration=None, hidden_size=32, step_rule=StepRule(every=3)) -> ValueHead:  # noqa: B008
-    return ValueHead(
-        ValueHeadConfig(hidden_size, (0, 4), (0.0, 0.01, 0.1), step_rule=step_rule, calibration=calibration)
-    )
+def head(step_rule=StepRule(every=3), **fields) -> ValueHead:  # noqa: B008
+    return ValueHead(ValueHeadConfig(32, (0, 4), (0.0, 0.01, 0.1), step_rule=step_rule, **fields))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def test_the_first_stop_of_each_trace():
 
 
 def test_a_price_is_clipped_to_the_calibrated_one_and_another_task_warned_of():
-    calibrated = head({"task": "arithmetic", "price": 0.005})
+    calibrated = head(calibration={"task": "arithmetic", "price": 0.005})
     assert clip_price(calibrated, 0.02, "arithmetic") == 0.005 and clip_price(calibrated, 0.001) == 0.001
     with pytest.warns(UserWarning, match="calibrated on arithmetic, not on gsm8k"):
         clip_price(calibrated, 0.001, "gsm8k")
@@ -108,6 +106,12 @@ def test_a_head_stops_before_the_first_token_or_never(loaded):
     free = generate(*loaded, PROMPTS, [None, None], max_answer_tokens=4, max_thinking_tokens=20, temperature=0.0)
     kept = ask(loaded, always(GO_ON), StopRule(0.01))
     assert [r.completion_ids for r in kept] == [r.completion_ids for r in free]
+
+
+def test_a_head_that_peeks_leaves_the_thoughts_as_they_are(loaded):
+    free = generate(*loaded, PROMPTS, [None, None], max_answer_tokens=4, max_thinking_tokens=20, temperature=0.0)
+    peeking = always(GO_ON, peek=True)
+    assert [r.completion_ids for r in ask(loaded, peeking, StopRule(0.01))] == [r.completion_ids for r in free]
 
 
 def test_what_is_declined_ends_at_once_without_an_answer(loaded):

@@ -40,3 +40,4 @@ def test_returns_follow_the_policy_to_its_first_stop():
     reward, tokens = returns(traces, stop, prices, traces.value)
     torch.testing.assert_close(reward, torch.tensor([[1.0, 0.6], [1.0, 1.0], [1.0, 1.0]]))
     assert tokens.tolist() == [[9, 3], [6, 6], [4, 4]], "stopping at 3 ends what goes on from 0; 0 itself goes on"
+    assert returns(traces, stop, prices, traces.value, look=1.0)[1].tolist() == [[11, 4], [7, 7], [4, 4]]

@@ -124,7 +124,7 @@ def run(argv: list[str]) -> None:
     from timecost.evaluation.evaluate import load_model
     from timecost.value.fitting import FitConfig, fit_value_head
     from timecost.value.head import save_value_head
-    from timecost.value.probes import step_rule
+    from timecost.value.probes import attends_alone, step_rule
 
     model, tokenizer = load_model(args.model_name_or_path)
     problems = load_rows(task, tokenizer, args.split, args.num_problems, args.seed)
@@ -135,7 +135,7 @@ def run(argv: list[str]) -> None:
     )  # fmt: skip
     head = fit_value_head(
         traces,
-        FitConfig(peek=not args.no_peek, num_epochs=args.num_epochs, seed=args.seed),
+        FitConfig(peek=not args.no_peek and attends_alone(model), num_epochs=args.num_epochs, seed=args.seed),
         step_rule=step_rule(tokenizer, task.step_end),
         task=task.name,
         max_thinking_tokens=args.max_thinking_tokens or task.max_completion_length,

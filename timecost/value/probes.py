@@ -163,9 +163,7 @@ def score_answers(
     boundaries of a trace in one forward, behind each other under a mask (default: where the model allows it).
     """
     if packed is None:
-        packed = model.config.model_type in PACKED and not any(
-            kind != "full_attention" for kind in getattr(model.config, "layer_types", None) or []
-        )
+        packed = attends_alone(model)
     was_training = model.training
     model.eval()
     probes = choose_boundaries(traces, max_probes, seed)
@@ -386,7 +384,7 @@ class StateReader:
         Raises UserError for a model without such a cache: its state cannot be wound back.
         """
         cache, mask = self.arguments.get("past_key_values"), self.arguments.get("attention_mask")
-        if not hasattr(cache, "crop") or not isinstance(mask, (Tensor, type(None))) or getattr(mask, "ndim", 2) != 2:
+        if cache is None or not attends_alone(self.model) or getattr(mask, "ndim", 2) != 2:
             raise UserError("this model's cache cannot be wound back: fit its value head with --no_peek")
         batch, length = self.states.shape[0], cache.get_seq_length()
         if mask is None:
@@ -400,8 +398,15 @@ class StateReader:
             )  # fmt: skip
         finally:
             self.paused = False
-        cache.crop(length)
+        cache.crop(-1)
         return output.last_hidden_state[:, -1]
+
+
+def attends_alone(model) -> bool:
+    """Whether the model is one of full attention and nothing else, whose past may be masked and wound back."""
+    config = backbone_of(model).config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or []
+    return config.model_type in PACKED and all(kind == "full_attention" for kind in kinds)
 
 
 def backbone_of(model):

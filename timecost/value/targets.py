@@ -58,7 +58,8 @@ def returns(
 
     `stop` (N, J) tells where the policy stops at each of the J prices, `value` (N,) what stopping there is worth. By
     backward induction over each trace: on to the next boundary, and there stop or go on. The net return is value
-    - price * tokens. At the last boundary the trace ends by itself. `look` is what each further decision takes, in tokens.
+    - price * tokens. At the last boundary the trace ends by itself. `look` is what each further decision takes, in
+    tokens.
     """
     num_points = len(traces)
     length = traces.num_thinking[traces.trace]
