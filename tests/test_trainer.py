@@ -298,3 +298,15 @@ def test_efforts_that_the_model_does_not_know(tiny_arithmetic, tmp_path):
         make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1})
     with pytest.raises(UserError, match="which accuracy does not have"):
         make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1}, objective="accuracy")
+
+
+def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import StepRule
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path)
+    joint = JointValueHead(trainer.processing_class, StepRule(every=4), 5, [2], 12, share=0.25)
+    trainer.joint_value = joint
+    trainer.train()
+    assert len(joint.kept) == 2 and len(joint.kept[0].problem) == 2
+    assert logged(trainer, "timecost/value/probes")[0] >= 2 and 0 <= logged(trainer, "timecost/value/error_end")[0] <= 1
