@@ -281,6 +281,44 @@ def measure_calibration(heads: dict, views: dict, test, outcomes: np.ndarray) ->
     return {"num_points": len(test), "num_problems": len(test.problem.unique()), "horizons": rows}
 
 
+def write_picture(lab, name: str, head, test, sizes: dict, num_samples: int = 40) -> None:
+    """value.json in the cache of the model, as a report shows it: reliability, the anytime curve, steps of samples."""
+    from timecost.value.measures import calibration_error, reliability
+    from timecost.value.targets import anytime_values
+
+    forecast, values = head.forecast(test).value.numpy(), anytime_values(test, head.config.horizons).numpy()
+    start = test.position.numpy() == 0
+    measured = [mean_estimate(test, values[start][:, k], False) for k in range(values.shape[1])]  # one start a trace
+    told = json.loads((lab.cache / f"test-0-{min(1000, sizes['test'])}x{sizes['samples']}.json").read_text())
+    samples = []
+    for t in range(0, len(told), max(1, len(told) // num_samples)):
+        prompt, answer, ids = told[t]
+        at = (test.trace == t).nonzero()[:, 0].tolist()
+        ends = test.position[at].tolist()
+        samples.append({
+            "model": name, "task": "arithmetic", "budget": "inf", "problem": t // sizes["samples"],
+            "sample": t % sizes["samples"], "prompt": prompt, "answer": answer,
+            "completion": lab.tokenizer.decode(ids) + "</think>",
+            "status": "correct" if test.end_value[t] >= 0.5 else "incorrect",
+            "value_at_start": round(float(test.value[at[0]]), 4),
+            "steps": [
+                {"text": lab.tokenizer.decode(ids[a:b]), "tokens": b, "value": round(float(test.value[i]), 4)}
+                for a, b, i in zip(ends, ends[1:], at[1:], strict=False)
+            ],
+        })  # fmt: skip
+    end, right = forecast[:, -1], values[:, -1]
+    picture = {
+        "model": name, "task": "arithmetic", "calibration_error": round(calibration_error(end, right), 4),
+        "reliability": [{"forecast": a, "outcome": b, "num": n} for a, b, n in reliability(end, right)],
+        "anytime": {
+            "tokens": list(head.config.horizons), "measured": [m[0] for m in measured[:-1]],
+            "measured_low": [m[1] for m in measured[:-1]], "measured_high": [m[2] for m in measured[:-1]],
+            "forecast": [float(x) for x in forecast[start].mean(0)[:-1]],
+        },
+    }  # fmt: skip
+    (lab.cache / "value.json").write_text(json.dumps({"heads": [picture], "samples": samples}))
+
+
 def measure_discrimination(heads: dict, views: dict, test, outcomes: np.ndarray) -> dict:
     """AUROC pooled, within problems, and within problems at the same position, of every forecast of correctness."""
     from timecost.evaluation.metrics import bootstrap_counts
@@ -547,7 +585,7 @@ def same(traces):
     return traces
 
 
-def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
+def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
     from dataclasses import replace
 
     import torch
@@ -578,7 +616,7 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
         "fit": {"problems": sizes["fit"], "boundaries": len(fit)}, "rule": rule,
         "peek_up_to": head.config.peek_up_to,
     }  # fmt: skip
-    found = policies(heads, test_views, tune_views, tune, test)
+    found = policies(heads, test_views, tune_views, tune, test) if {"utility", "oracle"} & set(parts) else {}
     if "calibration" in parts:
         result["calibration"] = measure_calibration(heads, test_views, test, outcomes)
     if "discrimination" in parts:
@@ -591,6 +629,8 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
         kinds = [lab.unsolvable("fit", kind, sizes["fit"] // 20, 1) for kind in SEEN]
         told = lab.head("head told of unsolvable problems", join([fit, *kinds]), peek=True)
         result["declining"] = measure_declining(told, tune, test, unsolved)
+    if "picture" in parts:
+        write_picture(lab, name, head, test, sizes)
     if "oracle" in parts:
         result["oracle"] = measure_oracle(lab, found, head, test, sizes, sizes["oracle"])
     if "guarantee" in parts:
@@ -600,7 +640,7 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
     return result
 
 
-PARTS = ("calibration", "discrimination", "utility", "declining", "oracle", "guarantee")
+PARTS = ("calibration", "discrimination", "utility", "declining", "oracle", "picture", "guarantee")
 
 
 def main() -> None:
@@ -628,7 +668,7 @@ def main() -> None:
     results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
     for model in args.models:
         name, _, path = model.partition("=")
-        found = measure(Lab(path, args.cache / name), sizes, args.parts)
+        found = measure(Lab(path, args.cache / name), name, sizes, args.parts)
         results[name] = {**results.get(name, {}), **found, "sizes": sizes, "provenance": provenance()}
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output_path, {"limit": LIMIT, "prices": PRICES, "models": results})
