@@ -7,9 +7,9 @@ puts the objective, computed from correctness and cost of each group, where the 
 `_compute_loss` stops on a loss that is not finite. Roll-outs, advantages, loss, KL and clipping are TRL's.
 """
 
-import inspect
+import hashlib
+import json
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from accelerate.utils import gather, gather_object
@@ -18,13 +18,14 @@ from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
 from timecost.budget import draw_budget, ladder_of
+from timecost.checkpoints import KeepState
 from timecost.config import TimeCostConfig
 from timecost.cost import split_tokens, token_cost
 from timecost.effort import draw_effort, efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
-from timecost.objectives import REGISTRY
+from timecost.objectives import STRENGTH, Objective
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -59,7 +60,9 @@ class TimeCostTrainer(GRPOTrainer):
             if kwargs.get(name):
                 raise UserError(f"{name} is not supported: time is counted over one completion without tool calls")
         rewards = [verifier, *(reward_funcs if isinstance(reward_funcs, list) else filter(None, [reward_funcs]))]
-        self.objective = bind_objective(args)
+        self.objective, self.price_control = bind_objective(args), args.price_control()
+        kept = KeepState(objective=self.objective, price_control=self.price_control)
+        kwargs["callbacks"] = [kept, *(kwargs.get("callbacks") or [])]
         self.style_of = style_of
         self.style_names: set[str] = set()
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
@@ -94,7 +97,7 @@ class TimeCostTrainer(GRPOTrainer):
         for i, row in enumerate(inputs, start=first):
             key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
             if self.args.efforts:
-                row["prompt"], row["elasticity"] = draw_effort(row["prompt"], self.args.efforts, *key)
+                row["prompt"], row["effort"] = draw_effort(row["prompt"], self.args.efforts, *key)
             if self.args.budgets:
                 row["prompt"], row["budget"] = draw_budget(
                     row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
@@ -139,32 +142,36 @@ class TimeCostTrainer(GRPOTrainer):
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
-        asked = {}
+        asked = self._asked(inputs, prompts, split, mode)
         if self.args.efforts and mode == "train":
-            elasticity = gather(torch.tensor([row["elasticity"] for row in inputs], device=rewards.device))
-            asked["time_elasticity"] = elasticity.view(-1, num_generations)
-            self._log_efforts(elasticity, rewards[:, 0], split.sum(1))
+            self._log_efforts(asked["effort"].flatten(), rewards[:, 0], split.sum(1))
         objective = self.objective(correct, cost, **asked)
         rewards[:, 0] = objective.flatten()
 
         deviation = objective - torch.nanmean(objective, 1, keepdim=True)
-        no_signal = (deviation.nan_to_num(0.0).abs() < 1e-6).all(1)
+        no_signal = (deviation.nan_to_num(0.0).abs() < 1e-6).all(1).float().mean()
+        styles = self._styles(completions)
+        if mode == "train":
+            entropy = (self._metrics["train"].get("entropy") or [None])[-1]
+            self.price_control.observe(correct, cost, styles=styles, entropy=entropy, no_signal=float(no_signal))
         values = {
             "accuracy": torch.nanmean(correct),
             "thinking_tokens": split[:, 0].mean(),
             "answer_tokens": split[:, 1].mean(),
             "tokens": split.sum(1).mean(),
-            "frac_no_signal": no_signal.float().mean(),
+            "frac_no_signal": no_signal,
             "verifier_errors": torch.isnan(correct).float().mean(),
-            **self._style_shares(completions),
+            **({} if styles is None else {f"style/{n}": styles.count(n) / len(styles) for n in self._names(styles)}),
+            **(self.price_control.metrics() if mode == "train" else {}),
         }
         for name, value in values.items():
             self._metrics[mode][f"timecost/{name}"].append(float(value))
         return rewards
 
     def _within_budget(self, inputs, split: torch.Tensor, correct: torch.Tensor, mode: str) -> torch.Tensor:
-        """Correctness after budgets: thinking that overruns its own is wrong. Logs overshoot and use of the rungs."""
-        if not self.args.budgets or mode == "eval":
+        """Correctness after budgets: thinking that overruns its own is wrong, unless the objective judges that itself.
+        Logs overshoot and use of the rungs."""
+        if not self.args.budgets or mode == "eval" or "budget" in self.objective.asks:
             return correct
         asked = [float("inf") if row["budget"] is None else row["budget"] for row in inputs]
         budget = gather(torch.tensor(asked, dtype=torch.float32, device=split.device))
@@ -178,20 +185,41 @@ class TimeCostTrainer(GRPOTrainer):
                 self._metrics[mode][f"timecost/budget_{rung}/thinking_tokens"].append(float(split[at, 0].mean()))
         return correct
 
-    def _log_efforts(self, elasticity: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
+    def _log_efforts(self, effort: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
         for name, value in self.args.efforts.items():
-            if (at := (elasticity - value).abs() < 1e-6).any():
+            if (at := (effort - value).abs() < 1e-6).any():
                 self._metrics["train"][f"timecost/effort_{name}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics["train"][f"timecost/effort_{name}/tokens"].append(float(tokens[at].mean()))
 
-    def _style_shares(self, completions) -> dict[str, float]:
-        """Share of each style seen so far in the run, over all processes."""
+    def _asked(self, inputs, prompts, split: torch.Tensor, mode: str) -> dict:
+        """What the objective is told of a batch beside correctness and cost, for the prompts of all processes."""
+        num_generations = self.num_generations if mode == "train" else self.num_generations_eval
+        told = {"update": mode == "train", "step": self.state.global_step}
+        told |= {"max_length": self.args.max_completion_length, "thinking": split[:, 0].view(-1, num_generations)}
+        if self.objective.name in STRENGTH:
+            told["price_factor"] = self.price_control.factor
+        for name, key, wanted in (("effort", "effort", self.args.efforts), ("budget", "budget", self.args.budgets)):
+            if wanted and mode == "train":
+                values = [float("inf") if row[key] is None else row[key] for row in inputs]
+                values = gather(torch.tensor(values, dtype=torch.float32, device=split.device))
+                told[name] = values.view(-1, num_generations)
+        if "effort" in told:
+            told["time_elasticity"] = told["effort"]
+        if "problem_ids" in self.objective.asks:
+            ids = gather_object([problem_id(prompt) for prompt in prompts])
+            told["problem_ids"] = ids[::num_generations]
+        return told
+
+    def _styles(self, completions) -> list[str] | None:
+        """The style of each completion, over all processes; None where the task knows no styles."""
         if self.style_of is None:
-            return {}
-        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        styles = gather_object([self.style_of(text) for text in texts])
+            return None
+        return gather_object([self.style_of(c if isinstance(c, str) else c[-1]["content"]) for c in completions])
+
+    def _names(self, styles: list[str]) -> list[str]:
+        """Names of the styles seen so far in the run."""
         self.style_names.update(styles)
-        return {f"style/{name}": styles.count(name) / len(styles) for name in sorted(self.style_names)}
+        return sorted(self.style_names)
 
     def _prepare_inputs(self, generation_batch):
         steps = self.args.steps_per_generation
@@ -222,19 +250,17 @@ class TimeCostTrainer(GRPOTrainer):
         return loss
 
 
-def bind_objective(args: TimeCostConfig) -> Callable:
-    """The objective that `args` names, with its keyword arguments bound. UserError for one that it does not have."""
-    objective = REGISTRY[args.objective]
-    known = [name for name, p in inspect.signature(objective).parameters.items() if p.kind is p.KEYWORD_ONLY]
+def bind_objective(args: TimeCostConfig) -> Objective:
+    """The objective that `args` names, with its arguments. UserError for one that it does not have."""
     kwargs = dict(args.objective_kwargs)
-    if "time_elasticity" in known:
+    if args.objective == "levin":
         kwargs.setdefault("time_elasticity", args.time_elasticity)
-    unknown = [name for name in kwargs if name not in known]
-    if unknown:
-        raise UserError(
-            f"objective {args.objective} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}"
-        )
-    return partial(objective, **kwargs)
+    return Objective(args.objective, **kwargs)
+
+
+def problem_id(prompt) -> str:
+    """A short name of a prompt, text or messages, that is the same whenever it comes again."""
+    return hashlib.sha256(json.dumps(prompt, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def single_token_id(tokenizer, token: str) -> int:
