@@ -8,7 +8,9 @@ def test_every_problem_is_long_and_holds_an_untrained_combination():
     for found in problems.values():
         assert len(set(found)) == 60 and all(map(is_held_out, found))
         assert {problem.difficulty for problem in found} == set(hard.DIFFICULTIES)
-    assert not set(problems["train"]) & set(problems["test"]) and not set(problems["validation"]) & set(problems["test"])
+    assert not set(problems["train"]) & set(problems["test"]) and not set(problems["validation"]) & set(
+        problems["test"]
+    )
     assert problems["test"] == hard.problems("test", 60) != hard.problems("test", 60, seed=1)
 
 
