@@ -7,9 +7,10 @@ import torch
 from trl import GRPOConfig
 
 from timecost.budget import check_rungs
+from timecost.cost import in_unit, unit_of
 from timecost.effort import check_efforts
 from timecost.errors import UserError
-from timecost.objectives import REGISTRY, STRENGTH, Objective
+from timecost.objectives import PRICES, REGISTRY, SIZES, STRENGTH, Objective
 from timecost.price_control import SCHEDULES, PriceControl
 
 
@@ -36,6 +37,13 @@ class TimeCostConfig(GRPOConfig):
     objective_kwargs: dict = field(
         default_factory=dict, metadata={"help": "Further arguments of the objective, such as {'price': 0.001}."}
     )
+    cost_model: str = field(
+        default="tokens",
+        metadata={
+            "help": "What time is counted in: tokens, flops, or a JSON file for seconds (`timecost fit-cost`) or usd. "
+            "Prices and lengths of the objective are then written with their unit, such as {price: 0.1/second}."
+        },
+    )
     price_schedule: str = field(
         default="constant",
         metadata={
@@ -59,11 +67,11 @@ class TimeCostConfig(GRPOConfig):
             "help": "With max_accuracy_loss: accuracy to lose from; None: the start model's, in its first steps."
         },
     )
-    max_mean_cost: float | None = field(
+    max_mean_cost: str | None = field(
         default=None,
         metadata={
             "help": "With price_schedule dual: the lowest price at which a completion costs at most this much on "
-            "average, such as 200 tokens."
+            "average, such as 200 (tokens) or '2 seconds'."
         },
     )
     price_rate: float = field(
@@ -183,7 +191,7 @@ class TimeCostConfig(GRPOConfig):
             )
         if self.objective == "effort" and self.efforts and not all(self.efforts.values()):
             raise UserError("an effort of objective effort is a share of the usual length, above 0")
-        objective, ones = Objective(self.objective, **self.objective_kwargs), torch.ones(1, 2)
+        objective, ones = Objective(self.objective, **self.objective_arguments()), torch.ones(1, 2)
         try:
             objective(ones, ones, problem_ids=["-"], step=0, max_length=1.0, update=False, **(
                 {} if "budget" in self.objective_kwargs else {"budget": ones}
@@ -191,10 +199,39 @@ class TimeCostConfig(GRPOConfig):
         except (ValueError, TypeError, RuntimeError, LookupError) as error:
             raise UserError(f"objective_kwargs {self.objective_kwargs}: {' '.join(str(error).split())}") from error
 
+    def objective_arguments(self) -> dict:
+        """`objective_kwargs` as numbers in the cost model's unit. Raises UserError where one is in another."""
+        unit, out = unit_of(self.cost_model), dict(self.objective_kwargs)
+        price = PRICES.get(self.objective)
+        sizes = [name for name in SIZES if name in Objective(self.objective).own]
+        if unit != "tokens":
+            if self.objective.startswith("lcpo"):
+                raise UserError(f"objective {self.objective} holds a budget of tokens: leave cost_model at tokens")
+            if missing := [name for name in (price, *sizes) if name and name not in out and name != "cache"]:
+                raise UserError(f"objective {self.objective} counts {unit} here: set {missing[0]} in objective_kwargs")
+        for name in (price, *sizes):
+            if name in out:
+                value = out[name]
+                several = isinstance(value, list | tuple)
+                numbers = [in_unit(v, unit, name, per=name == price) for v in (value if several else [value])]
+                out[name] = numbers if several else numbers[0]
+        return out
+
     def price_control(self) -> PriceControl:
         """The control of the price that these settings describe. Raises UserError for what contradicts itself."""
+        cost = self.max_mean_cost
+        if cost is not None:
+            cost = in_unit(cost, unit_of(self.cost_model), "max_mean_cost")
         return PriceControl(
             self.price_schedule, warmup_steps=self.price_warmup_steps, max_accuracy_loss=self.max_accuracy_loss,
-            max_mean_cost=self.max_mean_cost, reference_accuracy=self.reference_accuracy, rate=self.price_rate,
+            max_mean_cost=cost, reference_accuracy=self.reference_accuracy, rate=self.price_rate,
             guard=self.collapse_guard, elasticity=self.time_elasticity, margin=self.collapse_margin,
         )  # fmt: skip
+
+
+def bind_objective(args: TimeCostConfig) -> Objective:
+    """The objective that `args` names, with its arguments. UserError for one that it does not have."""
+    kwargs = args.objective_arguments()
+    if args.objective == "levin":
+        kwargs.setdefault("time_elasticity", args.time_elasticity)
+    return Objective(args.objective, **kwargs)

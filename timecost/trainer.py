@@ -7,8 +7,6 @@ puts the objective, computed from correctness and cost of each group, where the 
 `_compute_loss` stops on a loss that is not finite. Roll-outs, advantages, loss, KL and clipping are TRL's.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 
 import torch
@@ -19,13 +17,14 @@ from trl import GRPOTrainer
 from timecost.batching import sort_by_length
 from timecost.budget import draw_budget, ladder_of
 from timecost.checkpoints import KeepState
-from timecost.config import TimeCostConfig
-from timecost.cost import split_tokens, token_cost
+from timecost.config import TimeCostConfig, bind_objective
+from timecost.cost import load_cost_model, split_tokens
 from timecost.effort import draw_effort, efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
-from timecost.objectives import STRENGTH, Objective
+from timecost.objectives import STRENGTH, problem_id
+from timecost.prompt_tokens import encode_prompt
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -38,9 +37,10 @@ class TimeCostTrainer(GRPOTrainer):
         reward_funcs: further rewards (format and the like), added to the objective as they are, unpriced.
         style_of: completion text -> name of its style of thinking, for the log.
 
-    Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens (means per completion), frac_no_signal
-    (share of prompts whose advantages are all 0), verifier_errors (share), style/<name> (share); with the prefix
-    `eval_` during evaluation, so that `metric_for_best_model` may name them.
+    Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens, cost (means per completion, the last in
+    the cost model's unit), frac_no_signal (share of prompts whose advantages are all 0), verifier_errors (share),
+    style/<name> (share), price_factor; with the prefix `eval_` during evaluation, so that `metric_for_best_model` may
+    name them.
 
     Raises UserError for a tokenizer without the end-of-thinking token, for roll-outs through tools or environments,
     and for arguments that the objective does not have.
@@ -70,6 +70,7 @@ class TimeCostTrainer(GRPOTrainer):
         head = self.accelerator.unwrap_model(self.model).get_output_embeddings()
         if not hasattr(head, "bias"):  # PEFT's wrapper around trained rows; TRL's fused head reads it
             head.bias = None
+        self.cost_model = load_cost_model(args.cost_model, self.model.config, args.prompt_cost)
         self.think_end_id = single_token_id(self.processing_class, args.think_end)
         if args.budgets:
             ladder = ladder_of(self.model.config, self.processing_class)
@@ -141,7 +142,7 @@ class TimeCostTrainer(GRPOTrainer):
         split = [split_tokens(list(ids), self.think_end_id) for ids in completion_ids_list]
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
-        cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
+        cost = self._cost(prompts, split).view(-1, num_generations)
         asked = self._asked(inputs, prompts, split, mode)
         if self.args.efforts and mode == "train":
             self._log_efforts(asked["effort"].flatten(), rewards[:, 0], split.sum(1))
@@ -159,6 +160,7 @@ class TimeCostTrainer(GRPOTrainer):
             "thinking_tokens": split[:, 0].mean(),
             "answer_tokens": split[:, 1].mean(),
             "tokens": split.sum(1).mean(),
+            "cost": cost.mean(),
             "frac_no_signal": no_signal,
             "verifier_errors": torch.isnan(correct).float().mean(),
             **({} if styles is None else {f"style/{n}": styles.count(n) / len(styles) for n in self._names(styles)}),
@@ -169,8 +171,7 @@ class TimeCostTrainer(GRPOTrainer):
         return rewards
 
     def _within_budget(self, inputs, split: torch.Tensor, correct: torch.Tensor, mode: str) -> torch.Tensor:
-        """Correctness after budgets: thinking that overruns its own is wrong, unless the objective judges that itself.
-        Logs overshoot and use of the rungs."""
+        """Correctness after budgets: thinking that overruns is wrong, unless the objective judges that. Logs the use."""
         if not self.args.budgets or mode == "eval" or "budget" in self.objective.asks:
             return correct
         asked = [float("inf") if row["budget"] is None else row["budget"] for row in inputs]
@@ -191,11 +192,22 @@ class TimeCostTrainer(GRPOTrainer):
                 self._metrics["train"][f"timecost/effort_{name}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics["train"][f"timecost/effort_{name}/tokens"].append(float(tokens[at].mean()))
 
+    def _cost(self, prompts, split: torch.Tensor) -> torch.Tensor:
+        """Cost of each completion, over all processes, in the cost model's unit."""
+        lengths = torch.zeros_like(split[:, 0])
+        if self.cost_model.needs_prompt:
+            lengths = [len(encode_prompt(self.processing_class, prompt)) for prompt in prompts]
+            lengths = gather(torch.tensor(lengths, dtype=torch.float32, device=split.device))
+        return self.cost_model(lengths, split[:, 0], split[:, 1])
+
     def _asked(self, inputs, prompts, split: torch.Tensor, mode: str) -> dict:
         """What the objective is told of a batch beside correctness and cost, for the prompts of all processes."""
         num_generations = self.num_generations if mode == "train" else self.num_generations_eval
         told = {"update": mode == "train", "step": self.state.global_step}
-        told |= {"max_length": self.args.max_completion_length, "thinking": split[:, 0].view(-1, num_generations)}
+        told |= {
+            "max_length": float(self.args.max_completion_length),
+            "thinking": split[:, 0].view(-1, num_generations),
+        }
         if self.objective.name in STRENGTH:
             told["price_factor"] = self.price_control.factor
         for name, key, wanted in (("effort", "effort", self.args.efforts), ("budget", "budget", self.args.budgets)):
@@ -248,19 +260,6 @@ class TimeCostTrainer(GRPOTrainer):
                 "touched; lower learning_rate or max_grad_norm, or train in float32"
             )
         return loss
-
-
-def bind_objective(args: TimeCostConfig) -> Objective:
-    """The objective that `args` names, with its arguments. UserError for one that it does not have."""
-    kwargs = dict(args.objective_kwargs)
-    if args.objective == "levin":
-        kwargs.setdefault("time_elasticity", args.time_elasticity)
-    return Objective(args.objective, **kwargs)
-
-
-def problem_id(prompt) -> str:
-    """A short name of a prompt, text or messages, that is the same whenever it comes again."""
-    return hashlib.sha256(json.dumps(prompt, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def single_token_id(tokenizer, token: str) -> int:

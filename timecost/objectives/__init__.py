@@ -12,6 +12,7 @@ Acoer, Dual) are small classes with `state_dict` and `load_state_dict`, to be ca
 processes. Nothing here knows a trainer, so another engine can call it: `Objective("levin", time_elasticity=0.05)`.
 """
 
+from timecost.objectives.hapo import problem_id
 from timecost.objectives.registry import (
     CONTEXT,
     PRICES,
@@ -24,4 +25,15 @@ from timecost.objectives.registry import (
     linear,
 )
 
-__all__ = ["CONTEXT", "PRICES", "REGISTRY", "SIZES", "STRENGTH", "Objective", "accuracy", "levin", "linear"]
+__all__ = [
+    "CONTEXT",
+    "PRICES",
+    "REGISTRY",
+    "SIZES",
+    "STRENGTH",
+    "Objective",
+    "accuracy",
+    "levin",
+    "linear",
+    "problem_id",
+]

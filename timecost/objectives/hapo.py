@@ -1,5 +1,7 @@
 """HAPO: shorter than the shortest correct answer that this problem ever had."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from math import pi
 
@@ -41,3 +43,8 @@ class Hapo:
 
     def load_state_dict(self, state: dict) -> None:
         self.shortest = state["shortest"]
+
+
+def problem_id(prompt: str | list[dict]) -> str:
+    """A short name of a prompt, text or messages, that is the same whenever it comes again."""
+    return hashlib.sha256(json.dumps(prompt, ensure_ascii=False).encode()).hexdigest()[:16]

@@ -43,7 +43,8 @@ REGISTRY: dict[str, Callable] = {
 class Objective:
     """An objective of the registry with its arguments.
 
-    Attributes: name; asks, what of CONTEXT it wants with each batch. What a prompt asks for goes before an argument.
+    Attributes: name; own, its arguments; asks, what of CONTEXT it wants with each batch. What a prompt asks for goes
+    before an argument.
     Raises UserError for a name or an argument that does not exist.
     """
 
@@ -54,7 +55,9 @@ class Objective:
         entry = REGISTRY[name]
         stateful = inspect.isclass(entry)
         known = keywords(entry)
-        own = [argument for argument in known if argument not in ("thinking", "problem_ids", "step", "update")]
+        self.own = own = [
+            argument for argument in known if argument not in ("thinking", "problem_ids", "step", "update")
+        ]
         if unknown := [argument for argument in kwargs if argument not in own]:
             raise UserError(f"objective {name} has no argument {unknown[0]!r}: it has {', '.join(own) or 'none'}")
         self.function = entry(**kwargs) if stateful else entry
