@@ -171,7 +171,7 @@ class TimeCostTrainer(GRPOTrainer):
         return rewards
 
     def _within_budget(self, inputs, split: torch.Tensor, correct: torch.Tensor, mode: str) -> torch.Tensor:
-        """Correctness after budgets: thinking that overruns is wrong, unless the objective judges that. Logs the use."""
+        """Correctness after budgets: thinking that overruns is wrong, unless the objective judges it. Logs the use."""
         if not self.args.budgets or mode == "eval" or "budget" in self.objective.asks:
             return correct
         asked = [float("inf") if row["budget"] is None else row["budget"] for row in inputs]
