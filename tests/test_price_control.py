@@ -92,6 +92,12 @@ def test_the_guard_backs_off_when_the_objective_collapses(caplog):
     assert control.metrics()["collapses"] == 2
 
 
+def test_without_a_price_the_guard_only_tells():
+    control = PriceControl(guard=True, acts=False)
+    run_guard(control, [(0.75, 30.0)] * REFERENCE_STEPS + [(0.99, 25.0)] * 20 + [(0.6, 4.0)] * 10)
+    assert any("there is no price to lower" in event for event in control.events) and control.factor == 1
+
+
 def test_the_guard_leaves_a_saving_that_pays():
     control = PriceControl(guard=True)
     run_guard(control, [(0.75, 30.0)] * REFERENCE_STEPS + [(0.97, 8.0)] * 60)

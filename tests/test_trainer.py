@@ -288,7 +288,8 @@ ALWAYS = {"verifier": lambda completions, **kwargs: [1.0] * len(completions)}
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_objective_gets_what_it_asks_for(tiny_arithmetic, tmp_path, name):
     kwargs = {"lcpo_exact": {"budget": 4}, "lcpo_max": {"budget": 4, "alpha": 0.05}, "laser": {"target": 7},
-              "truncation": {"limits": [7]}, "dual": {"budget": 7, "start": 0.1}, "effort": {"effort": 0.8}}.get(name, {})  # fmt: skip
+              "truncation": {"limits": [7]}, "dual": {"budget": 7, "start": 0.1},
+              "effort": {"effort": 0.8}}.get(name, {})  # fmt: skip
     trainer = make_trainer(tiny_arithmetic, tmp_path, objective=name, objective_kwargs=kwargs, **ALWAYS)
     two_lengths(trainer)  # what has a history compares with it the second time
     rewards = two_lengths(trainer)

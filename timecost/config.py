@@ -225,7 +225,8 @@ class TimeCostConfig(GRPOConfig):
         return PriceControl(
             self.price_schedule, warmup_steps=self.price_warmup_steps, max_accuracy_loss=self.max_accuracy_loss,
             max_mean_cost=cost, reference_accuracy=self.reference_accuracy, rate=self.price_rate,
-            guard=self.collapse_guard, elasticity=self.time_elasticity, margin=self.collapse_margin,
+            guard=self.collapse_guard, acts=self.objective in STRENGTH, elasticity=self.time_elasticity,
+            margin=self.collapse_margin,
         )  # fmt: skip
 
 

@@ -71,7 +71,8 @@ class PriceControl:
     it takes J of each style of the start model from the completions that happened to use it, and keeps the best. There
     is a collapse when the moving average of J falls below the lower of that best and its own best so far by more than
     `margin` nats (0.1: about 10 % of accuracy more than the saving is worth): the factor is halved, and the reason kept
-    in `events`. Early signs (SIGNS) keep dual ascent from raising the price and are logged when they appear.
+    in `events`. With `acts` False, for an objective without a price, it is only told. Early signs (SIGNS) keep dual
+    ascent from raising the price and are logged when they appear.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class PriceControl:
         reference_accuracy: float | None = None,
         rate: float = 0.03,
         guard: bool = False,
+        acts: bool = True,
         elasticity: float = 0.05,
         margin: float = 0.1,
     ):
@@ -93,7 +95,7 @@ class PriceControl:
         )  # fmt: skip
         self.schedule, self.warmup_steps, self.rate = schedule, warmup_steps, rate
         self.max_accuracy_loss, self.max_mean_cost = max_accuracy_loss, max_mean_cost
-        self.guard, self.elasticity, self.margin = guard, elasticity, margin
+        self.guard, self.acts, self.elasticity, self.margin = guard, acts, elasticity, margin
         self.num_steps = 0
         self.reference = reference_accuracy
         self.given = reference_accuracy is not None
@@ -114,7 +116,7 @@ class PriceControl:
             factor = min(1.0, self.num_steps / self.warmup_steps)
         if self.schedule == "dual":
             factor = exp(self.log_factor + self.error)
-        return factor * 0.5**self.backed_off
+        return factor * 0.5**self.backed_off if self.acts else 1.0
 
     def observe(
         self,
@@ -224,8 +226,8 @@ class PriceControl:
             self.backed_off, self.last_back_off = self.backed_off + 1, self.num_steps
             self._say(
                 f"collapse: log p - {self.elasticity:g} log T is {value:.3f}, below {bar:.3f} (the start model's style "
-                f"{self.best_style!r} alone gives {self.best_style_value:.3f}); price factor {before:.3g} -> "
-                f"{self.factor:.3g}"
+                f"{self.best_style!r} alone gives {self.best_style_value:.3f}); "
+                + (f"price factor {before:.3g} -> {self.factor:.3g}" if self.acts else "there is no price to lower")
             )
 
     def _say(self, text: str) -> None:
@@ -234,5 +236,6 @@ class PriceControl:
 
 
 _SETTINGS = {
-    "schedule", "warmup_steps", "rate", "max_accuracy_loss", "max_mean_cost", "guard", "elasticity", "margin", "given",
+    "schedule", "warmup_steps", "rate", "max_accuracy_loss", "max_mean_cost", "guard", "acts", "elasticity", "margin",
+    "given",
 }  # fmt: skip
