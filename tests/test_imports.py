@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "config": {"price_control", *MIDDLE},
     "exploration": set(),
     "batching": set(),
+    "counter_sampler": set(),
     "trainer": {
         "checkpoints",
         "prompt_tokens",
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "generation": {"models", *MIDDLE},
     "fit_cost": {"evaluation", *MIDDLE},
     "generate": {"generation", "evaluation", *MIDDLE},
-    "evaluation": {"generation", "loading", "models", *MIDDLE},
+    "evaluation": {"generation", "counter_sampler", "loading", "models", *MIDDLE},
     "train": {"trainer", "config", "loading", "checkpoints", "launch", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name

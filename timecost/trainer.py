@@ -15,7 +15,7 @@ from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
-from timecost.budget import draw_budget, ladder_of
+from timecost.budget import draw_budget, ladder_of, open_rungs
 from timecost.checkpoints import KeepState
 from timecost.config import TimeCostConfig, bind_objective
 from timecost.cost import load_cost_model, split_tokens
@@ -94,6 +94,12 @@ class TimeCostTrainer(GRPOTrainer):
         """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
         first = self.accelerator.process_index * len(inputs)
         micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
+        rungs, prior = self.args.budgets, self.args.budget_prior
+        if self.args.budget_curriculum_fraction is not None:
+            rungs = open_rungs(
+                rungs, self.state.global_step / (self.args.budget_curriculum_fraction * self.state.max_steps)
+            )
+            prior = prior and prior[-len(rungs) :]
         inputs = [dict(row) for row in inputs]
         for i, row in enumerate(inputs, start=first):
             key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
@@ -101,8 +107,11 @@ class TimeCostTrainer(GRPOTrainer):
                 row["prompt"], row["effort"] = draw_effort(row["prompt"], self.args.efforts, *key)
             if self.args.budgets:
                 row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
+                    row["prompt"], rungs, self.args.budget_inf_share, *key, prior=prior
                 )
+            if self.args.bounded_time_elasticity is not None:
+                bounded = row["budget"] is not None
+                row["elasticity"] = self.args.bounded_time_elasticity if bounded else self.args.time_elasticity
         return inputs
 
     def _generate_within_bounds(self, inputs):
@@ -210,13 +219,13 @@ class TimeCostTrainer(GRPOTrainer):
         }
         if self.objective.name in STRENGTH:
             told["price_factor"] = self.price_control.factor
-        for name, key, wanted in (("effort", "effort", self.args.efforts), ("budget", "budget", self.args.budgets)):
-            if wanted and mode == "train":
+        for name, key in (("effort", "effort"), ("budget", "budget"), ("time_elasticity", "elasticity")):
+            if mode == "train" and key in inputs[0]:
                 values = [float("inf") if row[key] is None else row[key] for row in inputs]
                 values = gather(torch.tensor(values, dtype=torch.float32, device=split.device))
                 told[name] = values.view(-1, num_generations)
         if "effort" in told:
-            told["time_elasticity"] = told["effort"]
+            told.setdefault("time_elasticity", told["effort"])
         if "problem_ids" in self.objective.asks:
             ids = gather_object([problem_id(prompt) for prompt in prompts])
             told["problem_ids"] = ids[::num_generations]
