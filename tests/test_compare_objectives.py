@@ -29,6 +29,7 @@ def test_every_objective_takes_part_with_three_strengths_or_none():
         assert len(arm.values) == (1 if arm.strength is None else 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper_options", [False, True])
 @pytest.mark.filterwarnings("ignore:scale_rewards")
 def test_the_settings_of_every_run_are_accepted(tmp_path, paper_options):
@@ -73,6 +74,7 @@ def write_run(folder: Path, name: str, accuracy: float, tokens: int, num_problem
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     args = arguments(tmp_path, objectives="levin,linear,kimi")
     work = args.work_dir / "screen"

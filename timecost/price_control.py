@@ -7,6 +7,7 @@ all processes, so that each of them has the same factor.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from math import exp, isfinite, log
 
@@ -232,7 +233,8 @@ class PriceControl:
 
     def _say(self, text: str) -> None:
         self.events.append(f"step {self.num_steps}: {text}")
-        logging.getLogger(__name__).warning(self.events[-1])
+        if int(os.environ.get("RANK", 0)) == 0:  # every process comes to the same
+            logging.getLogger(__name__).warning(self.events[-1])
 
 
 _SETTINGS = {
