@@ -219,11 +219,12 @@ class TimeCostTrainer(GRPOTrainer):
         }
         if self.objective.name in STRENGTH:
             told["price_factor"] = self.price_control.factor
-        for name, key in (("effort", "effort"), ("budget", "budget"), ("time_elasticity", "elasticity")):
-            if mode == "train" and key in inputs[0]:
-                values = [float("inf") if row[key] is None else row[key] for row in inputs]
-                values = gather(torch.tensor(values, dtype=torch.float32, device=split.device))
-                told[name] = values.view(-1, num_generations)
+        drawn = {"effort": self.args.efforts, "budget": self.args.budgets}  # a data set may have such columns
+        drawn["elasticity"] = self.args.bounded_time_elasticity is not None
+        for key in [key for key, wanted in drawn.items() if wanted and mode == "train"]:
+            values = [float("inf") if row[key] is None else row[key] for row in inputs]
+            values = gather(torch.tensor(values, dtype=torch.float32, device=split.device))
+            told["time_elasticity" if key == "elasticity" else key] = values.view(-1, num_generations)
         if "effort" in told:
             told.setdefault("time_elasticity", told["effort"])
         if "problem_ids" in self.objective.asks:
