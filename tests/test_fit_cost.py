@@ -35,7 +35,7 @@ def test_the_command_writes_a_cost_model(tiny_arithmetic, tmp_path, capsys):
     options = ["--output_path", str(path), "--context", "64", "--max_seconds", "0.1", "--batch-size", "2"]
     assert main(["fit-cost", "--model_name_or_path", tiny_arithmetic, *options]) == 0
     content = json.loads(path.read_text())
-    assert content["hardware"] and content["rounds"] == 2 and len(content["held_out"]) == len(HELD_OUT)
+    assert content["hardware"] and content["rounds"] >= 1 and len(content["held_out"]) == len(HELD_OUT)
     model = load_cost_model(str(path))
     assert (model.unit, model.batch_size) == ("seconds", 2) and model.r_squared == content["r_squared"]
     assert model(10, 100, 3) > model(10, 10, 3) > 0
