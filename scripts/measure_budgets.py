@@ -105,7 +105,7 @@ def rungs_needed(rows: list[dict], num_problems: int) -> np.ndarray:
 
 
 def against_levin(rows: list[dict], levin: list[dict], num_problems: int) -> dict:
-    """Accuracy over that of `levin` at its own mean tokens: the best mixture of two requests that only the prompt makes.
+    """Accuracy over that of `levin` at its mean tokens, of the best mixture of two requests that only the prompt makes.
 
     A mixture answers a share of the problems at one request and the rest at another, drawn at random.
     """
