@@ -85,7 +85,8 @@ class TimeCostConfig(GRPOConfig):
         },
     )
     collapse_margin: float = field(
-        default=0.1, metadata={"help": "With collapse_guard: how far below is clear, in nats (0.1: 10 % of accuracy)."}
+        default=0.1,
+        metadata={"help": "With collapse_guard: how far below is clear, in nats (0.1: about a tenth of accuracy)."},
     )
     think_end: str = field(
         default="</think>", metadata={"help": "Token that ends the thinking; one token of the tokenizer."}
