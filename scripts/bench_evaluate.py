@@ -29,10 +29,10 @@ def random_qwen3(hidden_size: int, num_layers: int, vocab_size: int):
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     backend.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
-    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    turns = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<|endoftext|>", eos_token="<|im_end|>", padding_side="left",
-        chat_template=turn + "<|im_start|>assistant\n",
+        chat_template=turns + "<|im_start|>assistant\n",
     )  # fmt: skip
     torch.manual_seed(0)
     config = Qwen3Config(

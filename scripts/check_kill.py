@@ -36,8 +36,8 @@ def evaluate(folder: Path, num_problems: int) -> int:
     code = 70
     try:
         code = cli.main(
-            ["evaluate", "--model_name_or_path", "arithmetic_base", "--tasks", "arithmetic", "--budgets", ",".join(BUDGETS),
-             "--num_problems", str(num_problems), "--num_samples", str(NUM_SAMPLES), "--batch_size", str(BATCH_SIZE),
+            ["evaluate", "--model_name_or_path", "arithmetic_base", "--tasks", "arithmetic",
+             "--budgets", ",".join(BUDGETS), "--num_problems", str(num_problems), "--num_samples", str(NUM_SAMPLES), "--batch_size", str(BATCH_SIZE),
              "--output_path", str(folder)]
         )  # fmt: skip
     finally:
