@@ -35,11 +35,11 @@ def evaluate(folder: Path, num_problems: int) -> int:
         os.dup2(null.fileno(), 2)
     code = 70
     try:
-        code = cli.main(
-            ["evaluate", "--model_name_or_path", "arithmetic_base", "--tasks", "arithmetic",
-             "--budgets", ",".join(BUDGETS), "--num_problems", str(num_problems), "--num_samples", str(NUM_SAMPLES), "--batch_size", str(BATCH_SIZE),
-             "--output_path", str(folder)]
-        )  # fmt: skip
+        code = cli.main([
+            "evaluate", "--model_name_or_path", "arithmetic_base", "--tasks", "arithmetic", "--budgets",
+            ",".join(BUDGETS), "--num_problems", str(num_problems), "--num_samples", str(NUM_SAMPLES), "--batch_size",
+            str(BATCH_SIZE), "--output_path", str(folder),
+        ])  # fmt: skip
     finally:
         os._exit(code)
 
