@@ -114,5 +114,5 @@ def test_only_a_baseline_may_be_enforced_in_another_way(folder):
 
 
 def test_another_number_of_examples_is_refused(folder):
-    with pytest.raises(UserError, match="sampling: num_fewshot is 4 in A and None in B"):
+    with pytest.raises(UserError, match="sampling: num_fewshot is 4 in A and 0 in B"):
         compare_runs(folder("a", rows_of("m", 9), num_fewshot=4), folder("b", rows_of("m", 9)))

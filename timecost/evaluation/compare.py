@@ -2,8 +2,8 @@
 
     timecost compare results/levin results/accuracy --output_path compared.json
 
-A is measured against B for each task at each budget that both hold. A difference between runs that were not made alike says
-nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused, naming what differs.
+A is measured against B for each task at each budget that both hold. A difference between runs that were not made alike
+says nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused, naming what differs.
 """
 
 from pathlib import Path
@@ -110,8 +110,9 @@ def differences(record_a: dict, record_b: dict, rows_a: list[dict], rows_b: list
 
     found = []
     for name in SAMPLING:
-        if record_a.get(name) != record_b.get(name):
-            found.append(f"sampling: {name} is {record_a.get(name)} in A and {record_b.get(name)} in B")
+        a, b = (record.get(name, 0 if name == "num_fewshot" else None) for record in (record_a, record_b))
+        if a != b:
+            found.append(f"sampling: {name} is {a} in A and {b} in B")
     enforce = [record.get("enforce", "none") for record in (record_a, record_b)]
     # a baseline stands in for the model's own way to keep a budget
     if enforce[0] != enforce[1] and not record_a.get("baseline") and not record_b.get("baseline"):
