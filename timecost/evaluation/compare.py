@@ -3,7 +3,7 @@
     timecost compare results/levin results/accuracy --output_path compared.json
 
 A is measured against B for each task at each budget that both hold. A difference between runs that were not made alike
-says nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused, naming what differs.
+says nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused in words.
 """
 
 from pathlib import Path
