@@ -21,6 +21,11 @@ def test_the_price_keeps_its_unit_by_default(tmp_path):
         ({"multi_objective_aggregation": "normalize_then_sum"}, "sum_then_normalize"),
         ({"prompt_cost": 0.0}, "positive"),
         ({"exploration_fraction": 1.5}, "exploration_fraction"),
+        ({"budgets": [8, 16], "budget_prior": [1.0]}, "a weight of at least 0 for each"),
+        ({"budget_curriculum_fraction": 0.5}, "needs budgets"),
+        ({"budgets": [8, 16], "budget_prior": [1.0, 0.0], "budget_curriculum_fraction": 0.5}, "rules out"),
+        ({"bounded_time_elasticity": 0.1}, "needs objective levin and budgets"),
+        ({"bounded_time_elasticity": -1.0, "budgets": [8]}, "must be at least 0"),
     ],
 )
 def test_settings_under_which_a_price_means_nothing_are_refused(tmp_path, wrong, message):

@@ -230,6 +230,34 @@ def test_budgets_that_the_model_does_not_know(tiny_arithmetic, with_ladder, tmp_
         make_trainer(with_ladder, tmp_path, budgets=[8, 12])
 
 
+def test_a_curriculum_opens_the_rungs_from_the_largest(tiny_arithmetic, with_ladder, tmp_path):
+    trainer = make_trainer(
+        with_ladder, tmp_path, budgets=[8, 16], budget_inf_share=0.0, budget_curriculum_fraction=0.5, max_steps=20
+    )
+    trainer.state.max_steps = 20
+    drawn = {}
+    for step in (0, 1, 2, 11, 12, 13, 14, 15):
+        trainer.state.global_step = step
+        rows = trainer._draw_requests([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+        drawn.setdefault(step > 10, set()).update(row["budget"] for row in rows)
+    assert drawn == {False: {16}, True: {8, 16}}
+
+
+def test_time_has_its_own_elasticity_within_a_bound(with_ladder, tmp_path):
+    trainer = budget_trainer(with_ladder, tmp_path, time_elasticity=0.4, bounded_time_elasticity=0.1)
+    trainer.model.train()
+    seen = {}
+    for step in range(8):
+        trainer.state.global_step = step
+        inputs = trainer._draw_requests([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+        ids = [[6] * 2 + [5, 6, 2], [6] * 6 + [5, 6, 2]] * 4
+        rewards = trainer._calculate_rewards(inputs, [row["prompt"] for row in inputs], ["x"] * 8, ids)[:, 0]
+        for group in (0, 4):
+            seen[inputs[group]["budget"]] = rewards[group] - rewards[group + 1]
+    assert set(seen) == {8, None}
+    assert seen[None] == pytest.approx(4 * seen[8].item()) and seen[8] > 0
+
+
 def test_each_group_is_priced_by_the_effort_that_its_prompt_asks_for(tiny_arithmetic, tmp_path):
     """The same completions get advantages in proportion to the elasticity of their group."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -17,7 +17,7 @@ from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
-from timecost.budget import draw_budget, ladder_of
+from timecost.budget import draw_budget, ladder_of, open_rungs
 from timecost.config import TimeCostConfig
 from timecost.cost import split_tokens, token_cost
 from timecost.effort import draw_effort, efforts_of
@@ -90,6 +90,12 @@ class TimeCostTrainer(GRPOTrainer):
         """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
         first = self.accelerator.process_index * len(inputs)
         micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
+        rungs, prior = self.args.budgets, self.args.budget_prior
+        if self.args.budget_curriculum_fraction is not None:
+            rungs = open_rungs(
+                rungs, self.state.global_step / (self.args.budget_curriculum_fraction * self.state.max_steps)
+            )
+            prior = prior and prior[-len(rungs) :]
         inputs = [dict(row) for row in inputs]
         for i, row in enumerate(inputs, start=first):
             key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
@@ -97,8 +103,11 @@ class TimeCostTrainer(GRPOTrainer):
                 row["prompt"], row["elasticity"] = draw_effort(row["prompt"], self.args.efforts, *key)
             if self.args.budgets:
                 row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
+                    row["prompt"], rungs, self.args.budget_inf_share, *key, prior=prior
                 )
+            if self.args.bounded_time_elasticity is not None:
+                bounded = row["budget"] is not None
+                row["elasticity"] = self.args.bounded_time_elasticity if bounded else self.args.time_elasticity
         return inputs
 
     def _generate_within_bounds(self, inputs):
@@ -140,7 +149,7 @@ class TimeCostTrainer(GRPOTrainer):
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
         asked = {}
-        if self.args.efforts and mode == "train":
+        if mode == "train" and "elasticity" in inputs[0]:
             elasticity = gather(torch.tensor([row["elasticity"] for row in inputs], device=rewards.device))
             asked["time_elasticity"] = elasticity.view(-1, num_generations)
             self._log_efforts(elasticity, rewards[:, 0], split.sum(1))
@@ -179,7 +188,7 @@ class TimeCostTrainer(GRPOTrainer):
         return correct
 
     def _log_efforts(self, elasticity: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
-        for name, value in self.args.efforts.items():
+        for name, value in (self.args.efforts or {}).items():
             if (at := (elasticity - value).abs() < 1e-6).any():
                 self._metrics["train"][f"timecost/effort_{name}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics["train"][f"timecost/effort_{name}/tokens"].append(float(tokens[at].mean()))
