@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-NUM_SAMPLES, BUDGETS, BATCH_SIZE = 2, ("16", "inf"), 32
+NUM_SAMPLES, BUDGETS, BATCH_SIZE = 2, ("16", "inf"), 16
 
 
 def evaluate(folder: Path, num_problems: int) -> int:
@@ -51,7 +51,7 @@ def wait(pid: int, seconds: float | None = None) -> int | None:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+        time.sleep(0.01)
     return None
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_path", type=Path)
     parser.add_argument("--num_kills", type=int, default=20)
-    parser.add_argument("--num_problems", type=int, default=400)
+    parser.add_argument("--num_problems", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

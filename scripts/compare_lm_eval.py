@@ -91,12 +91,17 @@ def harness(model, task: str, budget, file: Path, **options) -> list[dict]:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    name = f"timecost_{task}_{budget}"
-    local = {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": {"test": str(file)}}}
-    found = simple_evaluate(
-        model, tasks=[{"task": name, **local}], task_manager=TaskManager(include_path=str(RECIPES)),
-        apply_chat_template=True, log_samples=True, bootstrap_iters=0, **options,
-    )  # fmt: skip
+    name = f"local_{task}_{budget}"
+    with tempfile.TemporaryDirectory() as folder:
+        local = {
+            "include": str(RECIPES / f"timecost_{task}_{budget}.yaml"), "task": name, "dataset_path": "json",
+            "dataset_name": None, "dataset_kwargs": {"data_files": {"test": str(file)}},
+        }  # fmt: skip
+        (Path(folder) / "local.yaml").write_text(json.dumps(local))  # JSON is YAML
+        found = simple_evaluate(
+            model, tasks=[name], task_manager=TaskManager(include_path=folder), apply_chat_template=True,
+            log_samples=True, bootstrap_iters=0, **options,
+        )  # fmt: skip
     return found["samples"][name]
 
 
