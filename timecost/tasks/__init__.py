@@ -32,6 +32,7 @@ TASKS = {
     "humaneval": "timecost.tasks.humaneval:HUMANEVAL",
     "humaneval_plus": "timecost.tasks.humaneval:HUMANEVAL_PLUS",
     "math500": "timecost.tasks.math500:MATH500",
+    "math_train": "timecost.tasks.math_train:MATH_TRAIN",
     "mbpp": "timecost.tasks.mbpp:MBPP",
     "mbpp_plus": "timecost.tasks.mbpp:MBPP_PLUS",
     "multiarith": "timecost.tasks.multiarith:MULTIARITH",
