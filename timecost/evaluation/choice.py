@@ -1,7 +1,8 @@
 """Which model, at which budget, to use when an answer may cost so many tokens: the report's recommendation.
 
-A setting is a record: a model asked for a budget. Within a limit on mean tokens the most accurate setting is chosen, and
-the sentence that says so compares it with the best setting of another model, paired by problem where samples are there.
+A setting is a record: a model asked for a budget. Within a limit on mean tokens the most accurate setting is chosen,
+and the sentence that says so compares it with the best setting of another model, paired by problem where samples are
+there.
 """
 
 import shlex
@@ -9,7 +10,7 @@ import shlex
 import numpy as np
 
 from timecost.evaluation import figures, metrics
-from timecost.evaluation.records import problem_table
+from timecost.evaluation.records import problem_key, problem_table
 from timecost.evaluation.results import key_of
 
 
@@ -39,7 +40,9 @@ def choices(records: list[dict], samples: list[dict]) -> list[dict]:
     differences: dict[tuple, metrics.Estimate | None] = {}
     out: list[dict] = []
     for limit in sorted({r["tokens_mean"] for r in known}):
-        within = sorted((r for r in known if r["tokens_mean"] <= limit), key=lambda r: (-r["accuracy"], r["tokens_mean"]))
+        within = sorted(
+            (r for r in known if r["tokens_mean"] <= limit), key=lambda r: (-r["accuracy"], r["tokens_mean"])
+        )
         best = within[0]
         rival = next((r for r in within if r["model"] != best["model"]), None)
         if out and (best, rival) == (out[-1]["record"], out[-1]["rival"]):
@@ -70,14 +73,12 @@ def why(best: dict, rival: dict | None, rival_name: str | None, difference) -> s
     if difference is None:
         return text + "."
     points, low, high = (100 * value for value in difference)
-    sure = "more than chance" if low > 0 else "which may be chance: this many problems do not tell the two apart"
-    return text + f": the lead of {points:.1f} points [{low:+.1f}, {high:+.1f}] on the same problems is {sure}."
+    sure = "is more than chance" if low > 0 else "may be chance, these problems do not tell the two apart"
+    return text + f": the lead of {points:.1f} points [{low:+.1f}, {high:+.1f}] on the same problems {sure}."
 
 
 def paired(mine: list[dict], other: list[dict]) -> metrics.Estimate | None:
     """Difference of accuracy on the problems that both have; None without samples."""
-    from timecost.evaluation.records import problem_key
-
     theirs = {problem_key(row) for row in other}
     keys = list(dict.fromkeys(key for key in map(problem_key, mine) if key in theirs))
     if not keys:

@@ -1,9 +1,9 @@
 """Figures of a report, drawn with matplotlib from the records of one task.
 
-Each function returns a `Figure`; `save` writes it as PNG and SVG, `svg` gives the SVG as text, `inline_svg` gives it for
-a page whose colours change with its theme. Colours follow Okabe & Ito, which stay apart for colour-blind readers, with
-the light ones darkened to a contrast of 3 on white; models differ by marker as well. `width` is in inches: WIDE for
-paper and screens, NARROW for phones.
+Each function returns a `Figure`; `save` writes it as PNG and SVG, `svg` gives the SVG as text, `inline_svg` gives it
+for a page whose colours change with its theme. Colours follow Okabe & Ito, which stay apart for colour-blind readers,
+with the light ones darkened to a contrast of 3 on white; models differ by marker as well. `width` is in inches: WIDE
+for paper and screens, NARROW for phones.
 """
 
 import functools
@@ -180,7 +180,7 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
         labels.append((xs[top], ys[top], line["name"], colour, 11))
         if several and len(drawn) <= 4:
             labels += [(xs[i], ys[i], r["budget"], colour, 7.5) for i, r in enumerate(known) if i != top]
-    axes.set_xlabel("mean tokens per completion, thinking and answer")
+    axes.set_xlabel("mean tokens per completion, thinking and answer" if width > NARROW else "mean tokens")
     axes.set_ylabel("accuracy, %")
     axes.margins(x=0.08, y=0.12)
     axes.set_xlim(0, axes.get_xlim()[1])
@@ -190,9 +190,9 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
     if any(map(is_bounded, records)):
         notes.append("small numbers: the budget asked for")
     if based is not None and style_points(based):
-        notes.append(f"grey: the styles of {names[base]}, each on every problem;\ndashed: the best one per difficulty")
+        notes += [f"grey: the styles of {names[base]}, each on every problem", "dashed: the best style per difficulty"]
     if notes:
-        figure.supxlabel("; ".join(notes), x=0.995, ha="right", fontsize=7.5, color=GREY)
+        figure.supxlabel("\n".join(notes), x=0.995, ha="right", fontsize=7.5, color=GREY)
     place_labels(figure, axes, sorted(labels, key=lambda label: -label[4]))
     return figure
 
@@ -216,13 +216,14 @@ def adherence(records: list[dict], used: dict[tuple, tuple[float, float]] | None
         bars = [(used or {}).get(key_of(r)) for r in known]
         for x, bar in zip(xs, bars, strict=True):
             if bar is not None:
-                axes.plot([x, x], [max(bar[0], 0.5), max(bar[1], 0.5)], color=colour, linewidth=1.3, alpha=0.7)
+                axes.plot([x, x], bar, color=colour, linewidth=1.3, alpha=0.7)
         axes.plot(
-            xs, [max(y, 0.5) for y in ys], color=colour, linewidth=1.4, marker=marker, markersize=6.5,
+            xs, ys, color=colour, linewidth=1.4, marker=marker, markersize=6.5,
             markeredgecolor=PAPER, label=line["name"], zorder=4,
         )  # fmt: skip
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
+    axes.set_yscale("symlog", base=2, linthresh=1)  # linear below one token, where a logarithm has no room for 0
+    axes.set_ylim(bottom=0)
     axes.set_xticks(rungs, [str(rung) for rung in rungs])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -230,7 +231,7 @@ def adherence(records: list[dict], used: dict[tuple, tuple[float, float]] | None
     axes.set_ylabel("thinking tokens used, mean")
     axes.set_title("Asked against used")
     axes.legend(loc="upper left", fontsize=9)
-    note = "dashed: as many as asked" + ("; bars: from the 5th to the 95th percentile" if used else "")
+    note = "dashed: as many as asked" + ("; bars: 5th to 95th percentile" if used else "")
     figure.supxlabel(note, x=0.995, ha="right", fontsize=7.5, color=GREY)
     return figure
 
@@ -298,7 +299,7 @@ def style_shares(records: list[dict], width: float = WIDE):
 
 @in_our_style
 def anytime(curve: dict, width: float = WIDE):
-    """Chance of a right answer when thinking stops after so many tokens: measured by probes, and as a head forecasts it.
+    """Chance of a right answer when thinking stops after so many tokens: measured by probes, and as a head forecasts.
 
     `curve` holds lists of equal length: `tokens`, `measured`, and where known `measured_low`, `measured_high` and
     `forecast`, all shares.

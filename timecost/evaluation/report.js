@@ -101,7 +101,9 @@
   };
   const ended = { length: "cut off at the length limit", budget: "closed at its budget", value: "stopped by its forecast" };
   const facts = (sample) => {
-    const bits = [`${sample[THINKING]} thinking + ${sample[ANSWER]} answer tokens`];
+    const budget = data.settings[sample[SETTING]].budget, over = budget && sample[THINKING] > budget;
+    const asked = budget ? ` of ${budget}` : "";
+    const bits = [`${sample[THINKING]}${asked} thinking${over ? " (over)" : ""} + ${sample[ANSWER]} answer tokens`];
     if (sample[STYLE]) bits.push(sample[STYLE]);
     if (sample[CAUSE] !== "natural") bits.push(ended[sample[CAUSE]] || sample[CAUSE]);
     if (sample[REASON]) bits.push(sample[REASON]);
@@ -161,8 +163,7 @@
           const bar = make("div", "used" + (sample[THINKING] > setting.budget ? " over" : "")), fill = make("div");
           fill.style.width = `${Math.min(100, (100 * sample[THINKING]) / setting.budget)}%`;
           bar.append(fill);
-          card.append(bar, make("p", "", `${sample[THINKING]} of ${setting.budget} thinking tokens` +
-            (sample[THINKING] > setting.budget ? ", over its budget" : "")));
+          card.append(bar);
         }
         const [right, judged] = problem.right[index_];
         card.append(make("p", "", facts(sample)), make("p", "", `${right} of ${plural(judged, "sample")} right`), written(sample));

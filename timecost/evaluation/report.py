@@ -16,7 +16,7 @@ from timecost.errors import UserError
 from timecost.evaluation import figures
 from timecost.evaluation.choice import choices, setting_name
 from timecost.evaluation.results import SAMPLES, key_of, make_folder, read_results, read_samples, write_text
-from timecost.evaluation.value_data import VALUE, read_value
+from timecost.evaluation.value_data import read_value
 from timecost.evaluation.viewer import as_script, page_data, visible
 
 MAX_RECORDS = 400  # on one page
@@ -24,7 +24,10 @@ DEFAULT_LIMIT = 32  # tokens that the recommendation opens with, where the data 
 
 
 def write_report(
-    folder: str | Path | list, base: str | None = None, output_path: str | Path | None = None, save_figures: bool = False
+    folder: str | Path | list,
+    base: str | None = None,
+    output_path: str | Path | None = None,
+    save_figures: bool = False,
 ) -> Path:
     """Write a page on one folder of results or several and return its path, `report.html` in the (first) folder.
 
@@ -90,7 +93,9 @@ def read_folders(folders: list[Path]) -> dict:
                 if row.get("reference"):
                     row["reference"] = prefix + row["reference"]
                 found[name].append(row)
-        if any(key_of(record) in seen for record in found["records"][len(found["records"]) - len(results["records"]) :]):
+        if any(
+            key_of(record) in seen for record in found["records"][len(found["records"]) - len(results["records"]) :]
+        ):
             raise UserError(f"'{folder}' holds a model of the same name as another folder: name each folder once")
         seen |= {key_of(record) for record in found["records"]}
         origin = results.get("provenance")
@@ -104,7 +109,9 @@ def read_folders(folders: list[Path]) -> dict:
             )
         found["provenance"].append({"folder": str(folder), "facts": flat(origin)})
     if len(found["records"]) > MAX_RECORDS:
-        raise UserError(f"{len(found['records'])} records are too many for one page (at most {MAX_RECORDS}): fewer folders")
+        raise UserError(
+            f"{len(found['records'])} records are too many for one page (at most {MAX_RECORDS}): fewer folders"
+        )
     return found
 
 
@@ -112,7 +119,10 @@ def page(found: dict, base: str | None, drawn: dict) -> dict:
     """What the template shows; the figures are put into `drawn` by name."""
     from timecost import __version__
 
-    records = figures.base_first(found["records"])
+    order = list(dict.fromkeys(record["model"] for record in figures.base_first(found["records"])))
+    records = sorted(
+        found["records"], key=lambda r: (order.index(r["model"]), r.get("enforce", "none"), figures.budget_order(r))
+    )
     tasks = []
     for number, name in enumerate(dict.fromkeys(record["task"] for record in records)):
         here = [record for record in records if record["task"] == name]
@@ -122,7 +132,8 @@ def page(found: dict, base: str | None, drawn: dict) -> dict:
         tasks.append({"id": f"t{number}", **task_section(name, here, rows, base, sweeps, heads, f"t{number}", drawn)})
     tables = records_table(records)
     names = [
-        setting_name(record, figures.short_names(r["model"] for r in records), has_budgets(records)) for record in records
+        setting_name(record, figures.short_names(r["model"] for r in records), has_budgets(records))
+        for record in records
     ]
     data = page_data(records, found["samples"], names, colour_names(records))
     seeds = sorted({str(record["seed"]) for record in records if "seed" in record})
@@ -130,8 +141,8 @@ def page(found: dict, base: str | None, drawn: dict) -> dict:
         "tasks": tasks, "table": tables, "data": as_script(data) if data["samples"] else None, "shown": data["shown"],
         "total": data["total"], "num_problems": data["num_problems"], "problems_shown": len(data["problems"]),
         "budgets": has_budgets(records), "steps": any(sample[-1] for sample in data["samples"]),
-        "provenance": found["provenance"], "notes": [visible(note) for note in found["notes"]], "seeds": ", ".join(seeds),
-        "version": __version__, "models": len({record["model"] for record in records}),
+        "provenance": found["provenance"], "notes": [visible(note) for note in found["notes"]],
+        "seeds": ", ".join(seeds), "version": __version__, "models": len({record["model"] for record in records}),
     }  # fmt: skip
 
 
@@ -199,7 +210,8 @@ def draw_list(records: list[dict], base: str | None, samples: list[dict]) -> lis
     """(name, text for those who cannot see it, function of a width) of the figures that the data allow."""
     names = figures.short_names(r["model"] for r in records)
     points = "; ".join(
-        f"{setting_name(r, names, has_budgets(records))}: {percent(r['accuracy'])} right with {r['tokens_mean']:.1f} tokens"
+        f"{setting_name(r, names, has_budgets(records))}: {percent(r['accuracy'])} right with "
+        f"{r['tokens_mean']:.1f} tokens"
         for r in records
     )
     out = [("frontier", f"Accuracy against mean tokens. {points}", lambda w: figures.frontier(records, base, w))]
@@ -264,7 +276,9 @@ def adherence_table(records: list[dict], sweeps: list[dict]) -> dict | None:
     for record in bounded:
         point = points.get((record["model"], record.get("enforce", "none"), record["budget"]), {})
         cells = [f"{record['thinking_tokens_mean']:.1f}", percent(record["overshoot_rate"])]
-        cells += ["" if point.get(key) is None else f"{scale * point[key]:.1f}{unit}" for key, _, _, scale, unit in more]
+        cells += [
+            "" if point.get(key) is None else f"{scale * point[key]:.1f}{unit}" for key, _, _, scale, unit in more
+        ]
         rows.append([setting_name(record, names, True), *cells])
     return {"columns": columns + [(title, detail) for _, title, detail, _, _ in more], "rows": rows}
 
@@ -280,7 +294,9 @@ def head_section(head: dict, names: dict[str, str], prefix: str, task: str, draw
         alt = "Share of right answers against the forecast of it"
         shown.append(("reliability", alt, lambda w: figures.reliability(bins, w)))
     if (error := head.get("calibration_error")) is not None:
-        sentences.append(f"Its forecast is off by {100 * error:.1f} points on average{ends(head, 'calibration_error')}.")
+        sentences.append(
+            f"Its forecast is off by {100 * error:.1f} points on average{ends(head, 'calibration_error')}."
+        )
     if kept := head.get("guarantee"):
         sentences.append(
             f"At a price of at most {kept['price']:g} per thinking token, stopping early loses a right answer on at "

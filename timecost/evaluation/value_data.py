@@ -29,7 +29,7 @@ HELD = 0.5  # a chance of a right answer above which it counts as within reach
 
 
 def read_value(folder: str | Path) -> dict:
-    """`{"heads": [...], "samples": [...]}`, both empty without a value.json. Raises UserError for one that is broken."""
+    """`{"heads": [...], "samples": [...]}`, both empty without a value.json. UserError for a broken one."""
     path = Path(folder) / VALUE
     if not path.is_file():
         return {"heads": [], "samples": []}

@@ -17,7 +17,9 @@ MAX_BYTES = 3_000_000  # of the samples on a page
 MAX_PROBLEMS = 400  # of a page
 STATUS = ("correct", "incorrect", "verifier_error")
 # Characters that would move, hide or break what stands beside them: controls, bidirectional marks, lone surrogates.
-UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+UNSEEN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 def shorten(written: str, most: int = MAX_SHOWN) -> str:
@@ -65,14 +67,23 @@ def page_data(records: list[dict], samples: list[dict], setting_names: list[str]
         for rows in by_setting.values():
             rows.sort(key=lambda row: not row.get("steps"))  # the one whose steps are known comes first
     order = spread_out(problems)[:MAX_PROBLEMS]
-    out_problems, out_samples, used, most = [], [], 0, max((len(r) for p in problems.values() for r in p.values()), default=0)
+    out_problems, out_samples, used, most = (
+        [],
+        [],
+        0,
+        max((len(r) for p in problems.values() for r in p.values()), default=0),
+    )
     for turn in range(most):
         for index, key in enumerate(order):
             by_setting = problems[key]
             if turn == 0:
                 problem = as_problem(by_setting)
                 used += len(as_script(problem))
-            rows = [[setting, index, *as_sample(rows[turn])] for setting, rows in sorted(by_setting.items()) if turn < len(rows)]
+            rows = [
+                [setting, index, *as_sample(rows[turn])]
+                for setting, rows in sorted(by_setting.items())
+                if turn < len(rows)
+            ]
             used += sum(len(as_script(row)) for row in rows)
             if used > MAX_BYTES and (turn or index):
                 break
@@ -117,7 +128,12 @@ def as_sample(row: dict) -> list:
     if row.get("steps"):
         failed = failure_point(row)
         steps = [
-            [visible(step["text"]), None if gain is None else round(gain, 4), round(float(step["value"]), 4), i == failed]
+            [
+                visible(step["text"]),
+                None if gain is None else round(gain, 4),
+                round(float(step["value"]), 4),
+                i == failed,
+            ]
             for i, (step, gain) in enumerate(zip(row["steps"], marginal_values(row), strict=True))
         ]
     cause = row.get("stop_cause") or ("natural" if row["finished"] else "length")

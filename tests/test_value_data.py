@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from timecost.errors import UserError
+from timecost.evaluation.value_data import failure_point, marginal_values, read_value
+
+
+def row(values, start=None, status="incorrect"):
+    return {
+        "value_at_start": start,
+        "status": status,
+        "steps": [{"text": "s", "tokens": 1, "value": v} for v in values],
+    }
+
+
+def test_marginal_values_are_differences():
+    assert marginal_values(row([0.5, 0.75, 0.25], start=0.25)) == [0.25, 0.25, -0.5]
+    assert marginal_values(row([0.5, 0.75])) == [None, 0.25]
+
+
+def test_the_failure_point_is_where_one_half_is_lost_for_good():
+    assert failure_point(row([0.6, 0.2, 0.7, 0.4, 0.1])) == 3
+    assert failure_point(row([0.4, 0.1], start=0.6)) == 0
+    assert failure_point(row([0.4, 0.1])) is None, "never within reach"
+    assert failure_point(row([0.6, 0.9])) is None, "the answer itself went wrong"
+    assert failure_point(row([0.6, 0.1], status="correct")) is None
+
+
+def test_a_folder_without_a_value_head_has_no_data(tmp_path):
+    assert read_value(tmp_path) == {"heads": [], "samples": []}
+
+
+@pytest.mark.parametrize(
+    "value", ["{", "[]", {"heads": [{"model": "a"}]}, {"samples": [{"model": "a"}]},
+              {"heads": [{"model": "a", "task": "t", "anytime": {"tokens": [0], "measured": [0.1, 0.2]}}]},
+              {"heads": [{"model": "a", "task": "t", "reliability": [{"forecast": "x"}]}]}],
+)  # fmt: skip
+def test_broken_data_are_one_line(value, tmp_path):
+    (tmp_path / "value.json").write_text(value if isinstance(value, str) else json.dumps(value))
+    with pytest.raises(UserError, match="does not hold measures of a value head"):
+        read_value(tmp_path)
