@@ -24,6 +24,7 @@ from timecost.effort import draw_effort, efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
+from timecost.model_card import training_facts, write_card
 from timecost.objectives import REGISTRY
 from timecost.verifiers import TooManyVerifierErrors
 
@@ -44,6 +45,8 @@ class TimeCostTrainer(GRPOTrainer):
     Raises UserError for a tokenizer without the end-of-thinking token, for roll-outs through tools or environments,
     and for arguments that the objective does not have.
     """
+
+    task_name: str | None = None  # for the model card
 
     def __init__(
         self,
@@ -214,6 +217,11 @@ class TimeCostTrainer(GRPOTrainer):
             and not self._entropy_bonus_enabled  # a mean over the tokens of a micro-batch
             and all(isinstance(value, torch.Tensor) for value in self._buffered_inputs[0].values())
         )
+
+    def create_model_card(self, model_name=None, dataset_name=None, tags=None):
+        """TRL's hook for README.md in output_dir; `task_name` may be set before."""
+        if self.is_world_process_zero():
+            write_card(self.args.output_dir, training_facts(self, self.task_name or dataset_name))
 
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)

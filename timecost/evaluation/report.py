@@ -3,6 +3,7 @@
     timecost report results/                      # reads results.json and samples.jsonl, writes results/report.html
     timecost report results/ --figures            # also results/figures/*.png and *.svg
     timecost report runs/a runs/b --output_path both.html
+    timecost report results/ --model_card outputs/levin     # its results into the card of a model, too
 
 The page needs no network: style, script, figures and a part of the samples stand in it, and its content security policy
 forbids everything else. Samples and value.json may be missing; what they would show is left out.
@@ -18,6 +19,7 @@ from timecost.evaluation.choice import choices, setting_name
 from timecost.evaluation.results import SAMPLES, key_of, make_folder, read_results, read_samples, write_text
 from timecost.evaluation.value_data import read_value
 from timecost.evaluation.viewer import as_script, page_data, visible
+from timecost.model_card import update_card
 
 MAX_RECORDS = 400  # on one page
 DEFAULT_LIMIT = 32  # tokens that the recommendation opens with, where the data reach so far
@@ -450,6 +452,12 @@ def run(argv: list[str]) -> None:
     """The command `timecost report`."""
     args = build_parser().parse_args(argv)
     print(write_report(args.folder, args.base, args.output_path, args.figures))
+    if args.model_card:
+        records = [record for folder in args.folder for record in read_results(folder)["records"]]
+        here = [
+            r for r in records if Path(r.get("model_name_or_path", "")).resolve() == Path(args.model_card).resolve()
+        ]
+        print(update_card(args.model_card, sorted(here, key=lambda r: (r["task"], figures.budget_order(r)))))
 
 
 def build_parser():
@@ -459,5 +467,6 @@ def build_parser():
     parser.add_argument("folder", nargs="+", help="folder with results.json and samples.jsonl; several make one page")
     parser.add_argument("--output_path", help="the page to write (default: report.html in the first folder)")
     parser.add_argument("--figures", action="store_true", help="write each figure as PNG and SVG beside the page")
+    parser.add_argument("--model_card", metavar="MODEL", help="folder of a model whose card gets its results, too")
     parser.add_argument("--base", help="label of the model whose styles stand behind the frontier (default: base)")
     return parser
