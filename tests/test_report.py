@@ -93,7 +93,7 @@ def test_sections_without_data_are_left_out(rows_of, tmp_path, without):
     if without == "samples":
         (tmp_path / "samples.jsonl").unlink()
     page = write_report(tmp_path).read_text()
-    assert ("data-samples" in page) == ("data-problem" in page) == (without != "samples")
+    assert [f'id="{name}"' in page for name in ("samples", "problem", "data")] == [without != "samples"] * 3
     assert ("Time by difficulty" in page) == (without != "difficulty")
     assert 'data-figure="adherence"' not in page and "forecasts of its own" not in page
 

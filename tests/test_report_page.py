@@ -127,7 +127,7 @@ def test_the_keyboard_reaches_and_works_everything(browser, page):
     browser.press("Tab")
     assert browser.run("document.activeElement.className") == "skip"
     reached = set()
-    for _ in range(80):
+    for _ in range(130):
         browser.press("Tab")
         reached.add(browser.run("document.activeElement.id || document.activeElement.tagName"))
     assert {"pick", "filter", "s-setting", "s-status", "s-text", "s-more", "SUMMARY", "BUTTON", "t0-limit"} <= reached

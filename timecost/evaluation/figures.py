@@ -30,6 +30,7 @@ STYLE = {
     "xtick.color": INK, "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0,
     "legend.frameon": False, "lines.linewidth": 2.0, "svg.hashsalt": "timecost",
 }  # fmt: skip
+MAX_LABEL = 24  # characters of a model's name in a figure
 MIN_CELL = 5  # samples of a style at a difficulty, below which its accuracy says too little
 
 
@@ -66,13 +67,21 @@ def short_names(models: Iterable[str]) -> dict[str, str]:
     return names if len(set(names.values())) == len(models) else {model: model for model in models}
 
 
+def labels_of(models: Iterable[str]) -> dict[str, str]:
+    """Short names with the middle of long ones left out, so that a figure has room for them."""
+    return {
+        model: name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL // 2]}\u2026{name[-(MAX_LABEL // 2) :]}"
+        for model, name in short_names(models).items()
+    }
+
+
 def lines_of(records: list[dict]) -> list[dict]:
     """What is drawn as one line: the budgets of a model under one way to enforce them, by rising budget.
 
     `{"model", "name", "records"}`. Nothing is enforced at budgets 0 and inf: they belong to every line of their model.
     A model without budgets is a line of one point.
     """
-    names = short_names(r["model"] for r in records)
+    names = labels_of(r["model"] for r in records)
     out = []
     for model in names:
         mine = sorted((r for r in records if r["model"] == model), key=budget_order)
@@ -149,7 +158,7 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
     `base` names the model whose styles are drawn in grey: each style on every problem, and the line of the best choice
     of a style for each difficulty.
     """
-    names, colours = short_names(r["model"] for r in records), model_colours(records)
+    names, colours = labels_of(r["model"] for r in records), model_colours(records)
     base = base or find_base(records)
     figure, axes = new_figure(width, 4.3 if width > NARROW else 3.9)
     labels = []  # (x, y, text, colour, size)
@@ -239,7 +248,7 @@ def adherence(records: list[dict], used: dict[tuple, tuple[float, float]] | None
 @in_our_style
 def tokens_by_difficulty(records: list[dict], width: float = WIDE):
     """Mean tokens per completion at each difficulty, a line per model with its interval as a band."""
-    names, colours = short_names(r["model"] for r in records), model_colours(records)
+    names, colours = labels_of(r["model"] for r in records), model_colours(records)
     figure, axes = new_figure(width, 3.8 if width > NARROW else 3.4)
     for marker, record in zip(cycle(MARKERS), records, strict=False):
         cells = record["by_difficulty"]
@@ -265,7 +274,7 @@ def tokens_by_difficulty(records: list[dict], width: float = WIDE):
 @in_our_style
 def style_shares(records: list[dict], width: float = WIDE):
     """Share of each style of thinking at each difficulty, stacked, one panel per model; cheap styles are light."""
-    names = short_names(r["model"] for r in records)
+    names = labels_of(r["model"] for r in records)
     records = [r for r in records if r["styles"] and r["by_difficulty"]]
     styles = styles_by_cost(records)
     columns = min(len(records), 3 if width > NARROW else 2)

@@ -58,8 +58,9 @@
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of body.rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
+      const cells = [...row.cells].map((cell) => cell.querySelector("bdi").textContent.toLowerCase());
+      // A number is looked for as the whole of a cell, so that budget 8 does not find 8 in 98.1.
+      row.hidden = !words.every((word) => cells.some((cell) => (/^[\d.]+$/.test(word) ? cell === word : cell.includes(word))));
       shown += !row.hidden;
     }
     count.textContent = `${shown} of ${body.rows.length}`;
