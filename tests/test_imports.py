@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "config": MIDDLE,
     "model_card": {"errors"},
     "exploration": set(),
+    "progress": set(),
     "batching": set(),
     "trainer": {"generation", "config", "exploration", "batching", "model_card", "price_control", "models", *MIDDLE},
     "loading": {"models", *MIDDLE},
@@ -42,7 +43,7 @@ MAY_IMPORT = {
     "generation": {"models", *MIDDLE},
     "generate": {"generation", "evaluation", *MIDDLE},
     "evaluation": {"model_card", "generation", "loading", "models", *MIDDLE},
-    "train": {"trainer", "model_card", "config", "loading", "checkpoints", "launch", *MIDDLE},
+    "train": {"trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }

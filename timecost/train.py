@@ -87,6 +87,7 @@ def train(argv: list[str]) -> None:
     from timecost.launch import check_world_size
     from timecost.loading import load_model, load_problems, load_tokenizer
     from timecost.model_card import training_facts, write_card
+    from timecost.progress import SummaryLine
     from timecost.tasks import get_task
     from timecost.trainer import TimeCostTrainer, single_token_id
 
@@ -130,7 +131,7 @@ def train(argv: list[str]) -> None:
             verifier=task.reward,
             style_of=task.style_of,
             peft_config=peft_config,
-            callbacks=[checkpoints.StopOnNonFinite(), saver],
+            callbacks=[checkpoints.StopOnNonFinite(), saver, SummaryLine(say)],
         )
     trainer.task_name = task.name
     if checkpoint:

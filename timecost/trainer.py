@@ -142,6 +142,8 @@ class TimeCostTrainer(GRPOTrainer):
         num_generations = self.num_generations if mode == "train" else self.num_generations_eval
 
         split = [split_tokens(list(ids), self.think_end_id) for ids in completion_ids_list]
+        if self.args.log_completions:
+            self._log_columns(inputs, split)
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
@@ -167,6 +169,15 @@ class TimeCostTrainer(GRPOTrainer):
         for name, value in values.items():
             self._metrics[mode][f"timecost/{name}"].append(float(value))
         return rewards
+
+    def _log_columns(self, inputs, split: list[tuple[int, int]]) -> None:
+        """What each completion was asked for and used, as columns of TRL's table of completions."""
+        if "budget" in inputs[0]:
+            budgets = ["inf" if row["budget"] is None else str(row["budget"]) for row in inputs]
+            self._log_completion_extra("budget", budgets)
+        for name, column in zip(("thinking", "answer"), zip(*split, strict=True), strict=True):
+            self._log_completion_extra(name, list(column))
+        self._log_completion_extra("cost", [sum(tokens) + self.args.prompt_cost for tokens in split])
 
     def _within_budget(self, inputs, split: torch.Tensor, correct: torch.Tensor, mode: str) -> torch.Tensor:
         """Correctness after budgets: thinking that overruns its own is wrong. Logs overshoot and use of the rungs."""
