@@ -249,6 +249,19 @@ def test_budgets_that_the_model_does_not_know(tiny_arithmetic, with_ladder, tmp_
         make_trainer(with_ladder, tmp_path, budgets=[8, 12])
 
 
+def test_a_curriculum_opens_the_rungs_from_the_largest(tiny_arithmetic, with_ladder, tmp_path):
+    trainer = make_trainer(
+        with_ladder, tmp_path, budgets=[8, 16], budget_inf_share=0.0, budget_curriculum_fraction=0.5, max_steps=20
+    )
+    trainer.state.max_steps = 20
+    drawn = {}
+    for step in (0, 1, 2, 11, 12, 13, 14, 15):
+        trainer.state.global_step = step
+        rows = trainer._draw_requests([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+        drawn.setdefault(step > 10, set()).update(row["budget"] for row in rows)
+    assert drawn == {False: {16}, True: {8, 16}}
+
+
 def test_time_has_its_own_elasticity_within_a_bound(with_ladder, tmp_path):
     trainer = budget_trainer(with_ladder, tmp_path, time_elasticity=0.4, bounded_time_elasticity=0.1)
     trainer.model.train()

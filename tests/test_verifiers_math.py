@@ -95,6 +95,7 @@ def test_an_expression_is_not_the_number_that_it_equals(expression):
         ("\\frac12", "\\frac{1}{2}"),
         ("50\\%", "0.5"),
         ("0.5", "50\\%"),
+        ("11\\frac{13}{100}", "1113\\%"),
         ("-\\$1,080.50", "-1080.5"),
         ("1.2 \\times 10^3", "1200"),
         ("72 \\text{ million}", "72000000"),
@@ -155,6 +156,9 @@ def test_equal_in_another_form(answer, gold):
         ("7²", "72"),
         ("7☃2", "72"),
         ("-x", "x"),
+        ("\\left(1\\right)", "1 1/2"),
+        ("\\sqrt{1}", "1 1/2"),
+        ("1 1/2", "\\sqrt{1}"),
     ],
 )
 def test_different(answer, gold):

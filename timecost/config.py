@@ -59,6 +59,17 @@ class TimeCostConfig(GRPOConfig):
     budget_inf_share: float = field(
         default=0.25, metadata={"help": "With budgets: share of groups that are asked for no bound."}
     )
+    budget_prior: list[float] | None = field(
+        default=None,
+        metadata={"help": "With budgets: a weight for each, by which groups are asked for it. None: all alike."},
+    )
+    budget_curriculum_fraction: float | None = field(
+        default=None,
+        metadata={
+            "help": "With budgets: fraction of training over which the rungs open one by one, the largest first. "
+            "None: all from the start."
+        },
+    )
     bounded_time_elasticity: float | None = field(
         default=None,
         metadata={
@@ -103,6 +114,19 @@ class TimeCostConfig(GRPOConfig):
                 "enforce_budgets needs budgets, and roll-outs by transformers' generate without continuous "
                 "batching or vLLM"
             )
+        if self.budget_prior is not None and (
+            len(self.budget_prior) != len(self.budgets or ())
+            or min(self.budget_prior) < 0
+            or not sum(self.budget_prior)
+        ):
+            raise UserError(
+                f"budget_prior must hold a weight of at least 0 for each of the budgets: {self.budget_prior}"
+            )
+        if self.budget_curriculum_fraction is not None:
+            if not self.budgets or not 0 < self.budget_curriculum_fraction <= 1:
+                raise UserError("budget_curriculum_fraction needs budgets, and must lie in (0, 1]")
+            if self.budget_prior and not self.budget_prior[-1]:
+                raise UserError("budget_curriculum_fraction starts at the largest budget, which budget_prior rules out")
         if self.bounded_time_elasticity is not None:
             if self.objective != "levin" or not self.budgets or self.efforts:
                 raise UserError("bounded_time_elasticity needs objective levin and budgets, and no efforts")

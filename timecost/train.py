@@ -113,9 +113,12 @@ def train(argv: list[str]) -> None:
     config.save_total_limit = None  # the callback removes old checkpoints, once the new one is complete
     model = load_model(model_args, config.trust_remote_code, config.model_init_kwargs)
     token_ids = []
-    if config.budgets and not (getattr(model.config, "budgets", None) or rungs_in(tokenizer)):
-        token_ids += add_budget_tokens(model, tokenizer, config.budgets)
-        say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
+    if config.budgets and not getattr(model.config, "budgets", None):
+        if known := rungs_in(tokenizer):
+            model.config.budgets = known
+        else:
+            token_ids += add_budget_tokens(model, tokenizer, config.budgets)
+            say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
     if config.efforts and effort_token(next(iter(config.efforts))) not in tokenizer.get_added_vocab():
         token_ids += add_effort_tokens(model, tokenizer, config.efforts)
         say(f"added the tokens of efforts {', '.join(config.efforts)} to the model")

@@ -17,7 +17,7 @@ from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
-from timecost.budget import draw_budget, ladder_of
+from timecost.budget import draw_budget, ladder_of, open_rungs
 from timecost.config import TimeCostConfig
 from timecost.cost import split_tokens, token_cost
 from timecost.effort import draw_effort, efforts_of
@@ -93,6 +93,12 @@ class TimeCostTrainer(GRPOTrainer):
         """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
         first = self.accelerator.process_index * len(inputs)
         micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
+        rungs, prior = self.args.budgets, self.args.budget_prior
+        if self.args.budget_curriculum_fraction is not None:
+            rungs = open_rungs(
+                rungs, self.state.global_step / (self.args.budget_curriculum_fraction * self.state.max_steps)
+            )
+            prior = prior and prior[-len(rungs) :]
         inputs = [dict(row) for row in inputs]
         for i, row in enumerate(inputs, start=first):
             key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
@@ -100,7 +106,7 @@ class TimeCostTrainer(GRPOTrainer):
                 row["prompt"], row["elasticity"] = draw_effort(row["prompt"], self.args.efforts, *key)
             if self.args.budgets:
                 row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
+                    row["prompt"], rungs, self.args.budget_inf_share, *key, prior=prior
                 )
             if self.args.bounded_time_elasticity is not None:
                 bounded = row["budget"] is not None

@@ -166,6 +166,13 @@ def rational(text: str) -> Fraction | None:
     return sign * (whole + Fraction(numerator, denominator)) if denominator else None
 
 
+def exactly(text: str, value: Fraction | None) -> str:
+    r"""A mixed number or a slash as `\frac`: math-verify takes `1 1/2` for 1 and 1/2. Other texts stay as they are."""
+    if value is None or value.denominator == 1 or not _SLASH.fullmatch(text.strip().lstrip("+-").strip()):
+        return text
+    return rf"{'-' if value < 0 else ''}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+
+
 def percent(text: str) -> tuple[str, bool]:
     """A text without the sign of percent at its end, and whether there was one."""
     match = _PERCENT.fullmatch(text)
