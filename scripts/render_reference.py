@@ -50,7 +50,7 @@ def function(name: str, thing) -> str:
         star = next((p.name for p in parameters if p.kind is p.KEYWORD_ONLY), None)
         inside = ", ".join(("*, " if p.name == star else "") + str(p) for p in parameters).replace("torch.", "")
         inside = textwrap.fill(inside.replace("numpy.", "np."), 100, break_long_words=False)
-        written = f"{name}(\n{textwrap.indent(inside, '    ')}\n)"
+        written = f"{name}(\n{textwrap.indent(inside, '    ')}\n){signature.rpartition(')')[2]}"
     return f"### {name}\n\n```python\n{written}\n```\n\n{doc(thing)}"
 
 

@@ -2,13 +2,14 @@
 
 import re
 import shlex
+from argparse import ArgumentParser
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from timecost.cli import COMMANDS
-from timecost.options import Parser, pop_option, with_underscores
+from timecost.options import pop_option, with_underscores
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,7 +44,7 @@ FOUND = [(page.relative_to(ROOT).as_posix(), argv) for page in PAGES for argv in
 def stop_after_parsing(monkeypatch):
     import timecost.train
 
-    parse = Parser.parse_args
+    parse = ArgumentParser.parse_args
 
     def parse_args(self, *args, **kwargs):
         raise Parsed(parse(self, *args, **kwargs))
@@ -52,7 +53,7 @@ def stop_after_parsing(monkeypatch):
         assert args.task, "no task"
         raise Parsed
 
-    monkeypatch.setattr(Parser, "parse_args", parse_args)
+    monkeypatch.setattr(ArgumentParser, "parse_args", parse_args)
     monkeypatch.setattr(timecost.train, "check_settings", check_settings)
     monkeypatch.delenv("RANK", raising=False)
 

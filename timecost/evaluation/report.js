@@ -66,7 +66,7 @@
     count.textContent = `${shown} of ${body.rows.length}`;
   };
   filter.addEventListener("input", show);
-  filter.parentElement.hidden = false;
+  filter.closest(".controls").hidden = false;
   show();
 
   if (!$("data")) return;

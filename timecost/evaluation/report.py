@@ -350,7 +350,9 @@ def records_table(records: list[dict]) -> dict:
     rows = [cells_of(record, names, colour) for record, colour in zip(records, colour_names(records), strict=True)]
     used = [name for name in HELP if any(row["cells"].get(name) is not None for row in rows)]
     several = len({record["task"] for record in records}) > 1
-    used = [name for name in used if name != "task" or several]
+    ways = {record.get("enforce", "none") for record in records if figures.is_bounded(record)}
+    left_out = {"task": not several, "budget": not has_budgets(records), "enforce": len(ways) < 2}
+    used = [name for name in used if not left_out.get(name)]
     empty = ("", "", "")
     return {
         "columns": [(name, HELP[name]) for name in used],
@@ -364,18 +366,18 @@ def records_table(records: list[dict]) -> dict:
 HELP = {
     "task": "",
     "budget": "thinking tokens asked for",
-    "enforce": "what happens at the bound",
     "accuracy": "pass@1, %",
     "tokens": "mean per completion",
+    "tokens ratio": "to the reference",
+    "points": "of accuracy over the reference",
+    "speed-up": "bits; 1 bit: half the time",
+    "slope": "of the share saved, per difficulty",
     "thinking": "mean tokens",
     "answer": "mean tokens",
     "median": "tokens",
     "95th": "tokens; percentile",
     "pass@k": "some of k samples right, %",
-    "tokens ratio": "to the reference",
-    "points": "of accuracy over the reference",
-    "speed-up": "bits; 1 bit: half the time",
-    "slope": "of the share saved, per difficulty",
+    "enforce": "what happens at the bound",
     "seconds": "mean per completion",
     "cut off": "at the length limit, %",
     "verifier errors": "not judged, %",
@@ -398,7 +400,7 @@ def cells_of(record: dict, names: dict[str, str], colour: str) -> dict:
 
     cells = {
         "task": (visible(record["task"]), "", record["task"]),
-        "budget": (record["budget"], "", figures.budget_order(record)) if has_budgets([record]) else None,
+        "budget": (record["budget"], "", figures.budget_order(record)),
         "enforce": (record.get("enforce", "none"), "", record.get("enforce", "none")) if bounded else None,
         "accuracy": number("accuracy", ".1f", 100),
         "tokens": number("tokens_mean", ".1f"),

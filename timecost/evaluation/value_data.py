@@ -16,10 +16,14 @@ tokens. `guarantee` is what `timecost calibrate-value` stores. `samples` are row
 
 `text` is the part of the completion that the step wrote, `tokens` the thinking tokens up to its end, and `value` the
 chance that the answer is right when thinking ends there. Rows of samples.jsonl may carry the same two keys.
+`measured_head` and `steps_of` make both from probed traces.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from timecost.errors import UserError
 from timecost.evaluation.results import key_of
@@ -57,6 +61,57 @@ def check_head(head: dict) -> None:
         lengths |= {len(v) for name in ("measured_low", "measured_high", "forecast") if (v := curve.get(name))}
         if len(lengths) != 1:
             raise ValueError("the lists of an anytime curve differ in length")
+
+
+def measured_head(
+    model: str, task: str, *, trace, position, value, forecast, num_thinking, end_value, num_bins: int = 15
+) -> dict:
+    """A head's entry, from probed traces: `anytime`, `reliability` and `calibration_error`.
+
+    N boundaries, ordered by trace and position: `trace` (N,) index of each one's trace, `position` (N,) in thinking
+    tokens, `value` (N,) the measured chance of a right answer when thinking ends there and `forecast` (N,) the head's,
+    NaN where unknown. T traces: `num_thinking` (T,) and `end_value` (T,), the chance at their own end.
+    """
+    trace, position, value, forecast, num_thinking, end_value = (
+        np.asarray(x, float) for x in (trace, position, value, forecast, num_thinking, end_value)
+    )
+    known = np.isfinite(value) & np.isfinite(forecast)
+    order = np.flatnonzero(known)[np.argsort(forecast[known], kind="stable")]
+    bins = [b for b in np.array_split(order, num_bins) if len(b)]
+    error = sum(abs(forecast[b].sum() - value[b].sum()) for b in bins) / max(1, len(order))
+    stride = position.max(initial=0) + num_thinking.max(initial=0) + 1  # of one sorted axis for all traces
+    keys, traces = trace * stride + position, np.arange(len(num_thinking))
+    curve: dict[str, list] = {"tokens": [], "measured": [], "forecast": []}
+    for tokens in np.unique(np.linspace(0, np.quantile(num_thinking, 0.98), 25).round()):
+        last = np.searchsorted(keys, traces * stride + tokens, side="right") - 1
+        at = np.where(num_thinking <= tokens, end_value, value[last])
+        seen = (last >= 0) & (trace[last] == traces) & np.isfinite(at) & np.isfinite(forecast[last])
+        if seen.any():
+            curve["tokens"].append(int(tokens))
+            curve["measured"].append(float(at[seen].mean()))
+            curve["forecast"].append(float(forecast[last][seen].mean()))
+    return {
+        "model": model, "task": task, "calibration_error": float(error), "anytime": curve,
+        "reliability": [
+            {"forecast": float(forecast[b].mean()), "outcome": float(value[b].mean()), "num": len(b)} for b in bins
+        ],
+    }  # fmt: skip
+
+
+def steps_of(decode: Callable[[list[int]], str], thinking_ids: list[int], position, value) -> dict:
+    """`value_at_start` and `steps` of a sample, from its boundaries: positions in tokens that rise, and their values.
+
+    `decode` turns the ids of a step into the text that the completion holds. What follows the last boundary is no step.
+    """
+    out: dict = {"value_at_start": None, "steps": []}
+    before = 0
+    for at, chance in zip(position, value, strict=True):
+        if at == 0:
+            out["value_at_start"] = float(chance)
+        elif np.isfinite(chance):
+            out["steps"].append({"text": decode(thinking_ids[before:at]), "tokens": int(at), "value": float(chance)})
+            before = at
+    return out
 
 
 def marginal_values(row: dict) -> list[float | None]:
