@@ -50,6 +50,14 @@ def test_the_page_opens_where_settings_differ_most():
     assert data["problems"][data["first"]]["right"] == {0: [5, 6], 1: [0, 6]}
 
 
+def test_a_probed_sample_is_shown_and_not_counted():
+    rows = make_rows("m", {"steps": 5})
+    probed = {**rows[0], "value_at_start": 0.1, "steps": [{"text": "<s", "tokens": 2, "value": 0.9}]}
+    data = page_data(make_records({"m": rows}), rows, ["m"], ["ink"], [probed])
+    assert data["problems"][0]["right"] == {0: [6, 6]} and data["total"] == 13
+    assert data["samples"][0][9] == [["<s", 0.8, 0.9, False]]
+
+
 @pytest.mark.parametrize(("difficulty", "num"), [(None, 1), (2, 1)])
 def test_a_problem_without_difficulty_has_its_place(difficulty, num):
     rows = [{**row, "difficulty": difficulty} for row in make_rows("m", {"steps": 5}) if row["problem"] == 2]

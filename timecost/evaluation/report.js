@@ -167,7 +167,9 @@
           card.append(bar);
         }
         const [right, judged] = problem.right[index_];
-        card.append(make("p", "", facts(sample)), make("p", "", `${right} of ${plural(judged, "sample")} right`), written(sample));
+        card.append(make("p", "", facts(sample)));
+        if (judged) card.append(make("p", "", `${right} of ${plural(judged, "sample")} right`));
+        card.append(written(sample));
         grid.append(card);
       }
     }

@@ -77,7 +77,7 @@ def read_folders(folders: list[Path]) -> dict:
     after its folder there. Raises UserError for what is missing or broken."""
     from timecost import __version__
 
-    found = {"records": [], "sweeps": [], "samples": [], "heads": [], "provenance": [], "notes": []}
+    found = {"records": [], "sweeps": [], "samples": [], "probed": [], "heads": [], "provenance": [], "notes": []}
     seen: set[tuple] = set()
     for folder in folders:
         results, value = read_results(folder), read_value(folder)
@@ -88,7 +88,7 @@ def read_folders(folders: list[Path]) -> dict:
         prefix = f"{folder.resolve().name}/" if clash else ""
         for rows, name in (
             (results["records"], "records"), (results.get("sweeps") or [], "sweeps"), (value["heads"], "heads"),
-            (value["samples"] + samples, "samples"),
+            (samples, "samples"), (value["samples"], "probed"),
         ):  # fmt: skip
             for row in rows:
                 row = {**row, "model": prefix + str(row["model"])}
@@ -137,7 +137,7 @@ def page(found: dict, base: str | None, drawn: dict) -> dict:
         setting_name(record, figures.short_names(r["model"] for r in records), has_budgets(records))
         for record in records
     ]
-    data = page_data(records, found["samples"], names, colour_names(records))
+    data = page_data(records, found["samples"], names, colour_names(records), found["probed"])
     seeds = sorted({str(record["seed"]) for record in records if "seed" in record})
     return {
         "tasks": tasks, "table": tables, "data": as_script(data) if data["samples"] else None, "shown": data["shown"],

@@ -6,6 +6,7 @@ MAX_BYTES are used; long texts lose their middle.
 
 import json
 import re
+from collections.abc import Sequence
 
 from timecost.evaluation import figures
 from timecost.evaluation.records import problem_key
@@ -46,11 +47,15 @@ def as_script(value) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def page_data(records: list[dict], samples: list[dict], setting_names: list[str], colours: list[str]) -> dict:
+def page_data(
+    records: list[dict], samples: list[dict], setting_names: list[str], colours: list[str], probed: Sequence[dict] = ()
+) -> dict:
     """What the viewer of a page shows: settings (one a record), problems, and samples of both.
 
-    `setting_names` and `colours` belong to the records. `shown` and `total` count samples.
+    `setting_names` and `colours` belong to the records. `probed` are further samples, with the values of their steps,
+    that no measure counts. `shown` and `total` count samples.
     """
+    samples = [*samples, *({**row, "probed": True} for row in probed)]
     settings = [
         {"name": visible(name), "model": visible(record["model"]), "task": visible(record["task"]), "colour": colour,
          "budget": int(record["budget"]) if figures.is_bounded(record) else None}
@@ -112,10 +117,10 @@ def spread_out(problems: dict[tuple, dict[int, list[dict]]]) -> list[tuple]:
 def as_problem(by_setting: dict[int, list[dict]]) -> dict:
     """A problem for the page; `right` maps a setting to its samples that are right and those that were judged."""
     one = next(iter(by_setting.values()))[0]
-    right = {
-        setting: [sum(r["status"] == "correct" for r in rows), sum(r["status"] != "verifier_error" for r in rows)]
-        for setting, rows in by_setting.items()
-    }
+    right = {}
+    for setting, rows in by_setting.items():
+        status = [row["status"] for row in rows if not row.get("probed")]
+        right[setting] = [status.count("correct"), len(status) - status.count("verifier_error")]
     return {
         "task": visible(one["task"]), "prompt": visible(prompt_text(one)), "answer": visible(one["answer"]),
         "difficulty": one["difficulty"], "right": right,
