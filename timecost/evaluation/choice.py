@@ -21,7 +21,7 @@ def setting_name(record: dict, names: dict[str, str], budgets: bool) -> str:
         return name
     said = {"inf": "no budget", "0": "no thinking"}.get(record["budget"], f"budget {record['budget']}")
     way = record.get("enforce", "none")
-    return f"{name}, {said}" + (f" ({way})" if figures.is_bounded(record) and way != "none" else "")
+    return f"{name}, {said}" + (f" ({way} bound)" if figures.is_bounded(record) and way != "none" else "")
 
 
 def choices(records: list[dict], samples: list[dict]) -> list[dict]:

@@ -419,8 +419,9 @@ def inline_svg(figure, prefix: str, label: str) -> str:
         text = re.sub(colour, f"var(--{name})", text, flags=re.I)
     _, _, rest = text.partition(">")
     box = re.search(r'viewBox="[^"]+"', text)[0]
+    most = f'style="max-width: {115 * figure.get_figwidth():.0f}px"'  # so that letters are as large in every figure
     said = escape(label, quote=True)
-    return f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box} role="img" aria-label="{said}">{rest}'
+    return f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box} {most} role="img" aria-label="{said}">{rest}'
 
 
 def place_labels(figure, axes, labels: list[tuple[float, float, str, str, float]]) -> None:

@@ -90,7 +90,8 @@
         const colour = gain > 0 ? "--gain" : "--loss";
         span.style.background = `rgb(var(${colour}) / ${Math.min(0.6, 0.1 + Math.abs(gain)).toFixed(2)})`;
       }
-      const points = gain === null ? "" : (gain >= 0 ? "+" : "−") + Math.round(100 * Math.abs(gain));
+      const size = gain === null ? "" : Math.round(100 * Math.abs(gain));
+      const points = size ? (gain > 0 ? "+" : "−") + size : size;
       span.append(make("sub", "", (failed ? "✂" : "") + points));
       span.title = `after this step a right answer has a chance of ${Math.round(100 * chance)} %`;
       pre.append(span);

@@ -324,7 +324,7 @@ def headline(task: str, records: list[dict]) -> str:
     if not compared:
         most = sorted(records, key=lambda r: -(r["accuracy"] or 0))[:4]
         parts = [
-            f"{names[r['model']]} has {percent(r['accuracy'])} right with {r['tokens_mean']:.1f} tokens"
+            f"{setting_name(r, names, figures.is_bounded(r))} has {percent(r['accuracy'])} right with {r['tokens_mean']:.1f} tokens"
             for r in (records if len(records) <= len(most) else most)
         ]
         more = f"; {len(records) - len(most)} more are less accurate" if len(records) > len(most) else ""
