@@ -184,7 +184,7 @@ def test_several_folders_make_one_page(rows_of, tmp_path):
 def test_ten_runs_make_one_page(tmp_path):
     rows_of = {f"run {i}": make_rows(f"run {i}", {"steps": 4 + i}, num_samples=1) for i in range(10)}
     page = write_report(write(tmp_path, rows_of)).read_text()
-    assert len(data_of(page)["settings"]) == 10 and "6 more are less accurate" in page
+    assert len(data_of(page)["settings"]) == 10 and "the other 6 are no more accurate" in page
 
 
 def test_another_version_is_said_on_the_page(folder):

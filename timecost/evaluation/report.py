@@ -324,10 +324,11 @@ def headline(task: str, records: list[dict]) -> str:
     if not compared:
         most = sorted(records, key=lambda r: -(r["accuracy"] or 0))[:4]
         parts = [
-            f"{setting_name(r, names, figures.is_bounded(r))} has {percent(r['accuracy'])} right with {r['tokens_mean']:.1f} tokens"
+            f"{setting_name(r, names, figures.is_bounded(r))} has {percent(r['accuracy'])} right with "
+            f"{r['tokens_mean']:.1f} tokens"
             for r in (records if len(records) <= len(most) else most)
         ]
-        more = f"; {len(records) - len(most)} more are less accurate" if len(records) > len(most) else ""
+        more = f"; the other {len(records) - len(most)} are no more accurate" if len(records) > len(most) else ""
         return visible(f"On {task}, {'; '.join(parts)}{more}.")
     best = max(compared, key=lambda r: r["speedup_bits"])
     model, reference = names[best["model"]], names.get(best["reference"], best["reference"])
