@@ -1,6 +1,8 @@
 from types import SimpleNamespace
 
-from timecost.progress import SummaryLine, summary
+import torch
+
+from timecost.progress import SummaryLine, completion_columns, summary
 
 LOGS = {"timecost/accuracy": 0.95, "timecost/tokens": 23.4, "timecost/thinking_tokens": 20.1,
         "timecost/frac_no_signal": 0.25}  # fmt: skip
@@ -31,3 +33,13 @@ def test_a_line_a_minute_on_the_main_process():
     state.is_world_process_zero, now[0] = False, 500
     line.on_log(None, state, None, logs=LOGS)
     assert len(said) == 2
+
+
+def test_columns_are_those_of_this_process():
+    inputs = [{"budget": 8}, {"budget": None}]
+    split = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
+    cost = torch.tensor([[4.0, 8.0], [12.0, 16.0]])
+    assert completion_columns(inputs, split, cost, process_index=1) == {
+        "budget": ["8", "inf"], "thinking": [5, 7], "answer": [6, 8], "cost": [12.0, 16.0]
+    }  # fmt: skip
+    assert "budget" not in completion_columns([{}], split, cost, process_index=0)

@@ -89,6 +89,10 @@ def test_help_names_recipes_and_options(capsys):
         # Completions serve two optimizer steps; a checkpoint stands where new ones are drawn.
         ("--max_steps 12 --save_steps 2 --num_iterations 2 --gradient_accumulation_steps 2", [4, 10]),
         ("--max_steps 12 --save_steps 2 --steps_per_generation 2", [4, 10]),
+        # Objectives and a price that have learned something on the way.
+        ("--max_steps 8 --objective hapo", [6]),
+        ('--max_steps 8 --objective dual --objective_kwargs={"budget":5,"rate":0.5} --collapse_guard true', [3]),
+        ("--max_steps 9 --price_schedule dual --max_mean_cost 4 --price_rate 0.5", [7]),
     ],
 )
 def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, tmp_path, options, steps):

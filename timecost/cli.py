@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": ("timecost.evaluation.evaluate", "measure accuracy, tokens and speed-up on tasks and budgets"),
     "compare": ("timecost.evaluation.compare", "paired differences of two runs: compare A B"),
     "report": ("timecost.evaluation.report", "write one self-contained HTML page from results"),
+    "fit-cost": ("timecost.fit_cost", "fit seconds to tokens on this machine, for a price in seconds or dollars"),
     "validate": ("timecost.tasks.validate", "check that a task's gold answers score 1.0"),
 }
 

@@ -1,4 +1,4 @@
-"""A line a minute that says how far a training run is and what its model does, whatever else is logged."""
+"""What a training run shows while it runs: a line a minute, and columns of TRL's table of completions."""
 
 import time
 
@@ -43,3 +43,19 @@ def summary(logs: dict, step: int, max_steps: int, seconds_left: float | None) -
         return f"step {step} of {max_steps}: {', '.join(parts)}"
     left = f"{seconds_left / 60:.0f} min" if seconds_left >= 60 else f"{seconds_left:.0f} s"
     return f"step {step} of {max_steps}: {', '.join(parts)}; {left} left"
+
+
+def completion_columns(inputs: list[dict], split, cost, process_index: int) -> dict[str, list]:
+    """What each completion of this process was asked for and used: budget, where there is one, thinking, answer, cost.
+
+    `inputs` are the rows of this process; `split` (all completions, 2), thinking and answer tokens, and `cost`, any
+    shape, are those of all processes.
+    """
+    mine = slice(process_index * len(inputs), (process_index + 1) * len(inputs))
+    out = {}
+    if "budget" in inputs[0]:
+        out["budget"] = ["inf" if row["budget"] is None else str(row["budget"]) for row in inputs]
+    thinking, answer = split.int().T
+    return out | {
+        "thinking": thinking[mine].tolist(), "answer": answer[mine].tolist(), "cost": cost.flatten()[mine].tolist(),
+    }  # fmt: skip
