@@ -32,7 +32,9 @@ MAY_IMPORT = {
     "value": {"budget", *BASE},
     "tasks": {"budget", *BASE},
     "config": {"price_control", *MIDDLE},
+    "model_card": {"errors"},
     "exploration": set(),
+    "progress": set(),
     "batching": set(),
     "counter_sampler": set(),
     "trainer": {
@@ -42,6 +44,8 @@ MAY_IMPORT = {
         "config",
         "exploration",
         "batching",
+        "model_card",
+        "progress",
         "price_control",
         "models",
         *MIDDLE,
@@ -52,8 +56,8 @@ MAY_IMPORT = {
     "generation": {"models", *MIDDLE},
     "fit_cost": {"evaluation", *MIDDLE},
     "generate": {"generation", "evaluation", *MIDDLE},
-    "evaluation": {"generation", "counter_sampler", "loading", "models", *MIDDLE},
-    "train": {"trainer", "config", "loading", "checkpoints", "launch", *MIDDLE},
+    "evaluation": {"model_card", "generation", "counter_sampler", "loading", "models", *MIDDLE},
+    "train": {"trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }

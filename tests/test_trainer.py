@@ -58,6 +58,8 @@ def test_the_hooks_that_are_extended_are_still_there():
         "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         "_prepare_inputs": ["self", "generation_batch"],
         "_compute_loss": ["self", "model", "inputs"],
+        "create_model_card": ["self", "model_name", "dataset_name", "tags"],
+        "_log_completion_extra": ["self", "column", "values"],
     }
     for name, parameters in signatures.items():
         assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == parameters
@@ -73,6 +75,23 @@ def test_what_is_logged(tiny_arithmetic, tmp_path):
         assert sum(value for key, value in entry.items() if "style/" in key) == pytest.approx(1)
         assert entry["timecost/verifier_errors"] == 0
         assert entry["rewards/objective/mean"] == pytest.approx(0, abs=1e-5)  # levin is centred; accuracy is not lost
+
+
+def test_the_table_of_completions_has_tokens_and_cost(tiny_arithmetic, tmp_path):
+    import pandas
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, log_completions=True, max_steps=1, num_completions_to_print=1)
+    trainer.train()
+    table = pandas.read_parquet(tmp_path / "completions" / "completions_00001.parquet")
+    assert len(table) == 8 and (table["cost"] == table["thinking"] + table["answer"] + 1).all()
+    assert (table["thinking"] + table["answer"]).mean() == pytest.approx(logged(trainer, "timecost/tokens")[0])
+
+
+def test_the_card_is_ours(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, time_elasticity=0.07)
+    trainer.create_model_card(dataset_name="sums")
+    card = (tmp_path / "README.md").read_text()
+    assert "Its time elasticity was 0.07" in card and "| task | sums |" in card
 
 
 def test_advantages_are_the_objective_and_linear_in_the_price(tiny_arithmetic, tmp_path):

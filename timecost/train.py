@@ -4,7 +4,8 @@
     timecost train --config gsm8k_qwen3 --num_processes 4           # starts accelerate itself
     accelerate launch --num_processes 4 scripts/train.py --config gsm8k_qwen3
 
-Into `output_dir` go checkpoints, the model with its tokenizer, trainer_state.json (the log) and train_summary.json.
+Into `output_dir` go checkpoints, the model with its tokenizer, README.md (the model card), trainer_state.json (the log)
+and train_summary.json.
 """
 
 import json
@@ -85,6 +86,8 @@ def train(argv: list[str]) -> None:
     from timecost.effort import add_effort_tokens, effort_token
     from timecost.launch import check_world_size
     from timecost.loading import load_model, load_problems, load_tokenizer
+    from timecost.model_card import training_facts, write_card
+    from timecost.progress import SummaryLine
     from timecost.tasks import get_task
     from timecost.trainer import TimeCostTrainer, single_token_id
 
@@ -131,8 +134,9 @@ def train(argv: list[str]) -> None:
             verifier=task.reward,
             style_of=task.style_of,
             peft_config=peft_config,
-            callbacks=[checkpoints.StopOnNonFinite(), saver],
+            callbacks=[checkpoints.StopOnNonFinite(), saver, SummaryLine(say)],
         )
+    trainer.task_name = task.name
     if checkpoint:
         say(f"continuing from {checkpoint}")
     try:
@@ -143,6 +147,7 @@ def train(argv: list[str]) -> None:
             trainer.save_model(str(folder))
             if trainer.is_world_process_zero():
                 trainer.state.save_to_json(str(folder / "trainer_state.json"))
+                write_card(folder, training_facts(trainer, task.name))
                 write_summary(folder / "train_summary.json", trainer, checkpoint, time.time() - started)
     except BaseException as error:
         saver.remove_unfinished(config, trainer.state)

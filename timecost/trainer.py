@@ -23,7 +23,9 @@ from timecost.effort import draw_effort, efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
+from timecost.model_card import training_facts, write_card
 from timecost.objectives import STRENGTH, problem_id
+from timecost.progress import completion_columns
 from timecost.prompt_tokens import encode_prompt
 from timecost.verifiers import TooManyVerifierErrors
 
@@ -45,6 +47,8 @@ class TimeCostTrainer(GRPOTrainer):
     Raises UserError for a tokenizer without the end-of-thinking token, for roll-outs through tools or environments,
     and for arguments that the objective does not have.
     """
+
+    task_name: str | None = None  # for the model card
 
     def __init__(
         self,
@@ -152,6 +156,9 @@ class TimeCostTrainer(GRPOTrainer):
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = self._cost(prompts, split).view(-1, num_generations)
+        if self.args.log_completions:
+            for name, values in completion_columns(inputs, split, cost, self.accelerator.process_index).items():
+                self._log_completion_extra(name, values)
         asked = self._asked(inputs, prompts, split, mode)
         if self.args.efforts and mode == "train":
             self._log_efforts(asked["effort"].flatten(), rewards[:, 0], split.sum(1))
@@ -261,6 +268,11 @@ class TimeCostTrainer(GRPOTrainer):
             and not self._entropy_bonus_enabled  # a mean over the tokens of a micro-batch
             and all(isinstance(value, torch.Tensor) for value in self._buffered_inputs[0].values())
         )
+
+    def create_model_card(self, model_name=None, dataset_name=None, tags=None):
+        """TRL's hook for README.md in output_dir; `task_name` may be set before."""
+        if self.is_world_process_zero():
+            write_card(self.args.output_dir, training_facts(self, self.task_name or dataset_name))
 
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
