@@ -38,6 +38,7 @@ class TimeCostTrainer(GRPOTrainer):
             [0, 1], None when it could not judge. Such a completion is left out of every statistic.
         reward_funcs: further rewards (format and the like), added to the objective as they are, unpriced.
         style_of: completion text -> name of its style of thinking, for the log.
+        joint_value: a `timecost.value.joint.JointValueHead` that learns beside the policy; needs the column `answer`.
 
     Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens, cost (means per completion, the last in
     the cost model's unit), frac_no_signal (share of prompts whose advantages are all 0), verifier_errors (share),
@@ -58,6 +59,7 @@ class TimeCostTrainer(GRPOTrainer):
         verifier: Callable,
         reward_funcs: Callable | list[Callable] | None = None,
         style_of: Callable[[str], str] | None = None,
+        joint_value=None,
         **kwargs,
     ):
         for name in ("tools", "rollout_func", "environment_factory"):
@@ -68,6 +70,7 @@ class TimeCostTrainer(GRPOTrainer):
         kept = KeepState(objective=self.objective, price_control=self.price_control)
         kwargs["callbacks"] = [kept, *(kwargs.get("callbacks") or [])]
         self.style_of = style_of
+        self.joint_value = joint_value
         self.style_names: set[str] = set()
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
         self.reward_func_names[0] = "objective"
@@ -88,6 +91,18 @@ class TimeCostTrainer(GRPOTrainer):
             self.add_callback(FadeExploration(self, args.exploration_fraction))
 
     def _generate_and_score_completions(self, inputs):
+        output = self._generate_as_asked(inputs)
+        if self.joint_value is not None and self.model.training and self.accelerator.is_main_process:
+            rows = [
+                [ids[mask.bool()].tolist() for ids, mask in zip(output[f"{n}_ids"], output[f"{n}_mask"], strict=True)]
+                for n in ("prompt", "completion")
+            ]
+            model = self.accelerator.unwrap_model(self.model)
+            for name, value in self.joint_value.observe(model, *rows, [row["answer"] for row in inputs]).items():
+                self._metrics["train"][f"timecost/{name}"].append(value)
+        return output
+
+    def _generate_as_asked(self, inputs):
         if self.model.training and (self.args.budgets or self.args.efforts):
             inputs = self._draw_requests(inputs)
             if self.args.enforce_budgets:
