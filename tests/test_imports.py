@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "prompt_tokens": {"errors"},
     "budget": {"prompt_tokens", "errors"},
     "effort": {"prompt_tokens", "errors"},
+    "requests": {"budget", "effort"},
     "objectives": {"cost", "errors"},
     "value": {"budget", *BASE},
     "tasks": {"budget", *BASE},

@@ -15,11 +15,11 @@ from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
-from timecost.budget import draw_budget, ladder_of, open_rungs
+from timecost.budget import ladder_of
 from timecost.checkpoints import KeepState
 from timecost.config import TimeCostConfig, bind_objective
 from timecost.cost import load_cost_model, split_tokens
-from timecost.effort import draw_effort, efforts_of
+from timecost.effort import efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
@@ -27,6 +27,7 @@ from timecost.model_card import training_facts, write_card
 from timecost.objectives import STRENGTH, problem_id
 from timecost.progress import completion_columns
 from timecost.prompt_tokens import encode_prompt
+from timecost.requests import draw_requests
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -111,27 +112,11 @@ class TimeCostTrainer(GRPOTrainer):
 
     def _draw_requests(self, inputs: list[dict]) -> list[dict]:
         """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
-        first = self.accelerator.process_index * len(inputs)
-        micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
-        rungs, prior = self.args.budgets, self.args.budget_prior
-        if self.args.budget_curriculum_fraction is not None:
-            rungs = open_rungs(
-                rungs, self.state.global_step / (self.args.budget_curriculum_fraction * self.state.max_steps)
-            )
-            prior = prior and prior[-len(rungs) :]
-        inputs = [dict(row) for row in inputs]
-        for i, row in enumerate(inputs, start=first):
-            key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
-            if self.args.efforts:
-                row["prompt"], row["effort"] = draw_effort(row["prompt"], self.args.efforts, *key)
-            if self.args.budgets:
-                row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], rungs, self.args.budget_inf_share, *key, prior=prior
-                )
-            if self.args.bounded_time_elasticity is not None:
-                bounded = row["budget"] is not None
-                row["elasticity"] = self.args.bounded_time_elasticity if bounded else self.args.time_elasticity
-        return inputs
+        return draw_requests(
+            inputs, self.args, self.state.global_step, self.state.max_steps,
+            micro_step=self._step % self.args.gradient_accumulation_steps,  # _step itself starts anew on a resume
+            first=self.accelerator.process_index * len(inputs), num_generations=self.num_generations,
+        )  # fmt: skip
 
     def _generate_within_bounds(self, inputs):
         """Roll-outs whose thinking is closed at the budget; what is forced is no choice of the policy, so it gets no
