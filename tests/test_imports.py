@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "trainer": {
         "checkpoints",
         "prompt_tokens",
+        "requests",
         "generation",
         "config",
         "exploration",

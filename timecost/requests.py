@@ -1,4 +1,4 @@
-"""What the prompts of a training batch ask for: a budget or an effort for each group, and the elasticity that follows."""
+"""What the prompts of a training batch ask for: a budget or an effort for each group, and its elasticity."""
 
 from timecost.budget import draw_budget, open_rungs
 from timecost.effort import draw_effort
