@@ -52,6 +52,7 @@ DAPO = {**GROUP, "loss_type": "dapo", "epsilon_high": 0.28}
 ARMS = {
     "accuracy": Arm(),
     "linear": Arm("price", (0.001, 0.003, 0.01)),
+    "net": Arm("price", (0.001, 0.003, 0.01)),
     "levin": Arm("time_elasticity", (0.02, 0.05, 0.1)),
     "maxrl": Arm(),
     "lcpo_exact": Arm("budget", (12, 20, 28), {"alpha": 0.01}, paper=GROUP),

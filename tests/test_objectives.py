@@ -21,6 +21,10 @@ def test_accuracy_is_correctness():
     close(accuracy(torch.tensor([[1.0, 0.0]]), torch.tensor([[5.0, 9.0]])), [[1.0, 0.0]])
 
 
+def test_net_prices_every_answer():
+    close(REGISTRY["net"](torch.tensor([[1.0, 0.0]]), torch.tensor([[10.0, 5.0]]), price=0.01), [[0.9, -0.05]])
+
+
 def test_linear_prices_correct_answers_only():
     close(linear(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[10.0, 30.0, 5.0]]), price=0.01), [[0.9, 0.7, 0.0]])
 
@@ -251,7 +255,7 @@ def test_a_factor_where_there_is_no_price():
         Objective("accuracy")(CORRECT, COST, price_factor=2.0)
 
 
-@pytest.mark.parametrize("name", ["linear", "levin", "alp", "lcpo_exact"])
+@pytest.mark.parametrize("name", ["linear", "net", "levin", "alp", "lcpo_exact"])
 def test_priced_objectives_are_linear_in_their_price(name):
     correct, cost = next(some_steps(1))
     told = {"budget": torch.full((4, 6), 20.0)}

@@ -58,6 +58,8 @@ def test_the_hooks_that_are_extended_are_still_there():
         "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         "_prepare_inputs": ["self", "generation_batch"],
         "_compute_loss": ["self", "model", "inputs"],
+        "create_model_card": ["self", "model_name", "dataset_name", "tags"],
+        "_log_completion_extra": ["self", "column", "values"],
     }
     for name, parameters in signatures.items():
         assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == parameters
@@ -73,6 +75,23 @@ def test_what_is_logged(tiny_arithmetic, tmp_path):
         assert sum(value for key, value in entry.items() if "style/" in key) == pytest.approx(1)
         assert entry["timecost/verifier_errors"] == 0
         assert entry["rewards/objective/mean"] == pytest.approx(0, abs=1e-5)  # levin is centred; accuracy is not lost
+
+
+def test_the_table_of_completions_has_tokens_and_cost(tiny_arithmetic, tmp_path):
+    import pandas
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, log_completions=True, max_steps=1, num_completions_to_print=1)
+    trainer.train()
+    table = pandas.read_parquet(tmp_path / "completions" / "completions_00001.parquet")
+    assert len(table) == 8 and (table["cost"] == table["thinking"] + table["answer"] + 1).all()
+    assert (table["thinking"] + table["answer"]).mean() == pytest.approx(logged(trainer, "timecost/tokens")[0])
+
+
+def test_the_card_is_ours(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, time_elasticity=0.07)
+    trainer.create_model_card(dataset_name="sums")
+    card = (tmp_path / "README.md").read_text()
+    assert "Its time elasticity was 0.07" in card and "| task | sums |" in card
 
 
 def test_advantages_are_the_objective_and_linear_in_the_price(tiny_arithmetic, tmp_path):
@@ -384,3 +403,15 @@ def test_the_price_is_moved_by_its_control(tiny_arithmetic, tmp_path):
     gaps = [(rewards[0, 0] - rewards[0, 1]).item() for rewards in (two_lengths(trainer) for _ in range(3))]
     assert gaps[0] == 0 and gaps[1] > 0 and gaps[2] == pytest.approx(2 * gaps[1], rel=1e-4)
     assert trainer._metrics["train"]["timecost/price_factor"] == [0.5, 1.0, 1.0]
+
+
+def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import StepRule
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path)
+    joint = JointValueHead(trainer.processing_class, StepRule(every=4), 5, [2], 12, share=0.25)
+    trainer.joint_value = joint
+    trainer.train()
+    assert len(joint.kept) == 2 and len(joint.kept[0].problem) == 2
+    assert logged(trainer, "timecost/value/probes")[0] >= 2 and 0 <= logged(trainer, "timecost/value/error_end")[0] <= 1

@@ -18,7 +18,7 @@ from timecost.objectives.laser import LaserD, laser
 from timecost.objectives.lcpo import lcpo_exact, lcpo_max
 from timecost.objectives.lead import lead
 from timecost.objectives.levin import levin
-from timecost.objectives.linear import linear
+from timecost.objectives.linear import linear, net
 from timecost.objectives.maxrl import maxrl
 from timecost.objectives.overlong import overlong, truncation
 from timecost.objectives.shorter_better import shorter_better
@@ -26,14 +26,17 @@ from timecost.objectives.shorter_better import shorter_better
 # What a caller may hand in with each batch; of these an objective declares what it wants as keyword arguments.
 CONTEXT = ("budget", "thinking", "effort", "time_elasticity", "problem_ids", "step", "max_length", "update")
 SIZES = ("budget", "target", "limits", "max_length", "cache")  # arguments in units of cost
-PRICES = {"linear": "price", "alp": "beta", "lcpo_exact": "alpha", "lcpo_max": "alpha", "shorter_better": "beta"}
+PRICES = {
+    "linear": "price", "net": "price", "alp": "beta", "lcpo_exact": "alpha", "lcpo_max": "alpha",
+    "shorter_better": "beta",
+}  # fmt: skip
 # The argument that says what time is worth, of the objectives whose price can be controlled.
 STRENGTH = {
     **PRICES, "levin": "time_elasticity", "arora": "alpha", "kimi": "weight", "overlong": "weight", "laser": "bonus",
     "lead": "alpha",
 }  # fmt: skip
 REGISTRY: dict[str, Callable] = {
-    "accuracy": accuracy, "linear": linear, "levin": levin, "maxrl": maxrl, "lcpo_exact": lcpo_exact,
+    "accuracy": accuracy, "linear": linear, "net": net, "levin": levin, "maxrl": maxrl, "lcpo_exact": lcpo_exact,
     "lcpo_max": lcpo_max, "arora": arora, "kimi": kimi, "overlong": overlong, "truncation": truncation, "laser": laser,
     "laser_d": LaserD, "alp": alp, "hapo": Hapo, "acoer": Acoer, "shorter_better": shorter_better, "lead": lead,
     "effort": effort, "dual": Dual,
