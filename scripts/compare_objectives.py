@@ -205,7 +205,9 @@ def best_style(rows: list[dict]) -> tuple[str, float]:
     for row in rows:
         cost = np.log(row["thinking_tokens"] + row["answer_tokens"] + PROMPT_COST)
         styles.setdefault(row.get("style", "all"), []).append((row["status"] == "correct", cost))
-    values = {name: value(*np.mean(cells, axis=0)) for name, cells in styles.items() if len(cells) >= 30}
+    known = {name: cells for name, cells in styles.items() if len(cells) >= 30}
+    known = known or {"all": [cell for cells in styles.values() for cell in cells]}  # too few to tell styles apart
+    values = {name: value(*np.mean(cells, axis=0)) for name, cells in known.items()}
     best = max(values, key=values.get)
     return best, values[best]
 

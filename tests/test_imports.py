@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "prompt_tokens": {"errors"},
     "budget": {"prompt_tokens", "errors"},
     "effort": {"prompt_tokens", "errors"},
+    "requests": {"budget", "effort"},
     "objectives": {"cost", "errors"},
     "value": {"budget", *BASE},
     "tasks": {"budget", *BASE},
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     "trainer": {
         "checkpoints",
         "prompt_tokens",
+        "requests",
         "generation",
         "config",
         "exploration",
@@ -58,6 +60,8 @@ MAY_IMPORT = {
     "generate": {"generation", "evaluation", *MIDDLE},
     "evaluation": {"model_card", "generation", "counter_sampler", "loading", "models", *MIDDLE},
     "train": {"trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
+    "fit_value": {"evaluation", "generation", *MIDDLE},
+    "calibrate_value": {"evaluation", "fit_value", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }

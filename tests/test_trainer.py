@@ -403,3 +403,15 @@ def test_the_price_is_moved_by_its_control(tiny_arithmetic, tmp_path):
     gaps = [(rewards[0, 0] - rewards[0, 1]).item() for rewards in (two_lengths(trainer) for _ in range(3))]
     assert gaps[0] == 0 and gaps[1] > 0 and gaps[2] == pytest.approx(2 * gaps[1], rel=1e-4)
     assert trainer._metrics["train"]["timecost/price_factor"] == [0.5, 1.0, 1.0]
+
+
+def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import StepRule
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path)
+    joint = JointValueHead(trainer.processing_class, StepRule(every=4), 5, [2], 12, share=0.25)
+    trainer.joint_value = joint
+    trainer.train()
+    assert len(joint.kept) == 2 and len(joint.kept[0].problem) == 2
+    assert logged(trainer, "timecost/value/probes")[0] >= 2 and 0 <= logged(trainer, "timecost/value/error_end")[0] <= 1

@@ -85,7 +85,8 @@ class TimeCostConfig(GRPOConfig):
         },
     )
     collapse_margin: float = field(
-        default=0.1, metadata={"help": "With collapse_guard: how far below is clear, in nats (0.1: 10 % of accuracy)."}
+        default=0.1,
+        metadata={"help": "With collapse_guard: how far below is clear, in nats (0.1: about a tenth of accuracy)."},
     )
     think_end: str = field(
         default="</think>", metadata={"help": "Token that ends the thinking; one token of the tokenizer."}
@@ -144,6 +145,16 @@ class TimeCostConfig(GRPOConfig):
             "wrong; the forced token gets no gradient. Not with vLLM or continuous batching."
         },
     )
+    value_head: bool = field(
+        default=False,
+        metadata={
+            "help": "Fit a value head beside the policy, on probes of some of its roll-outs, and save it with the "
+            "model (timecost.value.joint). For tasks with exact answers; else use `timecost fit-value` after training."
+        },
+    )
+    value_probe_share: float = field(
+        default=0.125, metadata={"help": "With value_head: share of the completions of a step that are probed."}
+    )
     scale_rewards: str = field(default="none", metadata={"help": "See GRPOConfig; anything but 'none' warns."})
     loss_type: str = field(default="dr_grpo", metadata={"help": "See GRPOConfig; 'grpo' and 'sapo' are refused."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Off, so that a NaN loss is seen."})
@@ -197,6 +208,8 @@ class TimeCostConfig(GRPOConfig):
                 raise UserError("bounded_time_elasticity needs objective levin and budgets, and no efforts")
             if self.bounded_time_elasticity < 0:
                 raise UserError(f"bounded_time_elasticity={self.bounded_time_elasticity} must be at least 0")
+        if not 0 < self.value_probe_share <= 1:
+            raise UserError(f"value_probe_share={self.value_probe_share} must lie in (0, 1]")
         if not 0 <= self.budget_inf_share <= 1:
             raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:

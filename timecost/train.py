@@ -133,6 +133,7 @@ def train(argv: list[str]) -> None:
             processing_class=tokenizer,
             verifier=task.reward,
             style_of=task.style_of,
+            joint_value=joint_value(config, task, tokenizer),
             peft_config=peft_config,
             callbacks=[checkpoints.StopOnNonFinite(), saver, SummaryLine(say)],
         )
@@ -145,6 +146,7 @@ def train(argv: list[str]) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         with checkpoints.whole_folder(config.output_dir) as folder:
             trainer.save_model(str(folder))
+            save_joint_value(trainer, folder)
             if trainer.is_world_process_zero():
                 trainer.state.save_to_json(str(folder / "trainer_state.json"))
                 write_card(folder, training_facts(trainer, task.name))
@@ -156,6 +158,33 @@ def train(argv: list[str]) -> None:
         raise (type(error) if isinstance(error, KeyboardInterrupt) else UserError)(message) from error
     say(f"saved to {config.output_dir}")
     trainer.end()
+
+
+def joint_value(config, task, tokenizer):
+    """The value head that is fitted beside the policy, None without one. UserError for a task without exact answers."""
+    if not config.value_head:
+        return None
+    if not task.exact_answer:
+        raise UserError(
+            f"value_head: the answers of task {task.name} are not exact, so that a probe would have to sample them: "
+            "train without it, then run `timecost fit-value`"
+        )
+    from timecost.trainer import single_token_id
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import step_rule
+
+    return JointValueHead(
+        tokenizer, step_rule(tokenizer, task.step_end), single_token_id(tokenizer, config.think_end),
+        [tokenizer.eos_token_id], config.max_completion_length, task.name, config.value_probe_share, seed=config.seed,
+    )  # fmt: skip
+
+
+def save_joint_value(trainer, folder: Path) -> None:
+    """The head beside the model, fitted anew on the newest probes. Nothing where none were taken."""
+    from timecost.value.head import save_value_head
+
+    if trainer.joint_value is not None and trainer.joint_value.kept:
+        save_value_head(trainer.joint_value.finish(), folder)
 
 
 def machine_defaults() -> dict:

@@ -15,11 +15,11 @@ from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
-from timecost.budget import draw_budget, ladder_of, open_rungs
+from timecost.budget import ladder_of
 from timecost.checkpoints import KeepState
 from timecost.config import TimeCostConfig, bind_objective
 from timecost.cost import load_cost_model, split_tokens
-from timecost.effort import draw_effort, efforts_of
+from timecost.effort import efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
@@ -27,6 +27,7 @@ from timecost.model_card import training_facts, write_card
 from timecost.objectives import STRENGTH, problem_id
 from timecost.progress import completion_columns
 from timecost.prompt_tokens import encode_prompt
+from timecost.requests import draw_requests
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -38,6 +39,7 @@ class TimeCostTrainer(GRPOTrainer):
             [0, 1], None when it could not judge. Such a completion is left out of every statistic.
         reward_funcs: further rewards (format and the like), added to the objective as they are, unpriced.
         style_of: completion text -> name of its style of thinking, for the log.
+        joint_value: a `timecost.value.joint.JointValueHead` that learns beside the policy; needs the column `answer`.
 
     Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens, cost (means per completion, the last in
     the cost model's unit), frac_no_signal (share of prompts whose advantages are all 0), verifier_errors (share),
@@ -58,6 +60,7 @@ class TimeCostTrainer(GRPOTrainer):
         verifier: Callable,
         reward_funcs: Callable | list[Callable] | None = None,
         style_of: Callable[[str], str] | None = None,
+        joint_value=None,
         **kwargs,
     ):
         for name in ("tools", "rollout_func", "environment_factory"):
@@ -68,6 +71,7 @@ class TimeCostTrainer(GRPOTrainer):
         kept = KeepState(objective=self.objective, price_control=self.price_control)
         kwargs["callbacks"] = [kept, *(kwargs.get("callbacks") or [])]
         self.style_of = style_of
+        self.joint_value = joint_value
         self.style_names: set[str] = set()
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
         self.reward_func_names[0] = "objective"
@@ -88,6 +92,18 @@ class TimeCostTrainer(GRPOTrainer):
             self.add_callback(FadeExploration(self, args.exploration_fraction))
 
     def _generate_and_score_completions(self, inputs):
+        output = self._generate_as_asked(inputs)
+        if self.joint_value is not None and self.model.training and self.accelerator.is_main_process:
+            rows = [
+                [ids[mask.bool()].tolist() for ids, mask in zip(output[f"{n}_ids"], output[f"{n}_mask"], strict=True)]
+                for n in ("prompt", "completion")
+            ]
+            model = self.accelerator.unwrap_model(self.model)
+            for name, value in self.joint_value.observe(model, *rows, [row["answer"] for row in inputs]).items():
+                self._metrics["train"][f"timecost/{name}"].append(value)
+        return output
+
+    def _generate_as_asked(self, inputs):
         if self.model.training and (self.args.budgets or self.args.efforts):
             inputs = self._draw_requests(inputs)
             if self.args.enforce_budgets:
@@ -96,27 +112,11 @@ class TimeCostTrainer(GRPOTrainer):
 
     def _draw_requests(self, inputs: list[dict]) -> list[dict]:
         """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
-        first = self.accelerator.process_index * len(inputs)
-        micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
-        rungs, prior = self.args.budgets, self.args.budget_prior
-        if self.args.budget_curriculum_fraction is not None:
-            rungs = open_rungs(
-                rungs, self.state.global_step / (self.args.budget_curriculum_fraction * self.state.max_steps)
-            )
-            prior = prior and prior[-len(rungs) :]
-        inputs = [dict(row) for row in inputs]
-        for i, row in enumerate(inputs, start=first):
-            key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
-            if self.args.efforts:
-                row["prompt"], row["effort"] = draw_effort(row["prompt"], self.args.efforts, *key)
-            if self.args.budgets:
-                row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], rungs, self.args.budget_inf_share, *key, prior=prior
-                )
-            if self.args.bounded_time_elasticity is not None:
-                bounded = row["budget"] is not None
-                row["elasticity"] = self.args.bounded_time_elasticity if bounded else self.args.time_elasticity
-        return inputs
+        return draw_requests(
+            inputs, self.args, self.state.global_step, self.state.max_steps,
+            micro_step=self._step % self.args.gradient_accumulation_steps,  # _step itself starts anew on a resume
+            first=self.accelerator.process_index * len(inputs), num_generations=self.num_generations,
+        )  # fmt: skip
 
     def _generate_within_bounds(self, inputs):
         """Roll-outs whose thinking is closed at the budget; what is forced is no choice of the policy, so it gets no

@@ -36,10 +36,10 @@ STRENGTH = {
     "lead": "alpha",
 }  # fmt: skip
 REGISTRY: dict[str, Callable] = {
-    "accuracy": accuracy, "linear": linear, "net": net, "levin": levin, "maxrl": maxrl,
-    "lcpo_exact": lcpo_exact, "lcpo_max": lcpo_max, "arora": arora, "kimi": kimi,
-    "overlong": overlong, "truncation": truncation, "laser": laser, "laser_d": LaserD, "alp": alp, "hapo": Hapo,
-    "acoer": Acoer, "shorter_better": shorter_better, "lead": lead, "effort": effort, "dual": Dual,
+    "accuracy": accuracy, "linear": linear, "net": net, "levin": levin, "maxrl": maxrl, "lcpo_exact": lcpo_exact,
+    "lcpo_max": lcpo_max, "arora": arora, "kimi": kimi, "overlong": overlong, "truncation": truncation, "laser": laser,
+    "laser_d": LaserD, "alp": alp, "hapo": Hapo, "acoer": Acoer, "shorter_better": shorter_better, "lead": lead,
+    "effort": effort, "dual": Dual,
 }  # fmt: skip
 
 

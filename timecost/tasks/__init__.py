@@ -65,6 +65,10 @@ class Task:
         style_of: name of the style of thinking of a completion, one of `styles` or `other`.
         think_end: text of the token that ends thinking.
         solutions: `solutions(split)` yields the gold solutions of a split.
+        step_end: text of a token near the end of a step of thinking, and how many tokens of the step follow it. None:
+            a step ends with an empty line.
+        exact_answer: a completion is right when `answer` and nothing else follows the end of thinking, so that its
+            probability can be read off the model.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Task:
     think_end: str = "</think>"
     splits: tuple[str, ...] = ("train", "validation", "test")
     solutions: Callable[[str], Iterable[Solution]] | None = None
+    step_end: tuple[str, int] | None = None
+    exact_answer: bool = False
 
     @property
     def reward(self) -> Reward:
@@ -186,4 +192,6 @@ ARITHMETIC = Task(
     think_end=arithmetic.THINK_END,
     splits=tuple(_ARITHMETIC_PROBLEMS),
     solutions=_arithmetic_solutions,
+    step_end=("=", 1),
+    exact_answer=True,
 )
