@@ -16,6 +16,7 @@ from timecost.model_card import is_hub_name, training_facts, update_card, usage,
 def facts(**changes):
     args = SimpleNamespace(
         hub_model_id=None, output_dir="outputs/quick", objective="levin", time_elasticity=0.05, objective_kwargs={},
+        cost_model="tokens", price_schedule="constant", max_accuracy_loss=None, max_mean_cost=None,
         budgets=[8, 16], bounded_time_elasticity=None, efforts=None, think_end="</think>", num_generations=8,
         max_completion_length=64, learning_rate=1e-5, beta=0.0, seed=3,
     )  # fmt: skip

@@ -31,6 +31,9 @@ def training_facts(trainer, task: str | None = None) -> dict:
         "objective": args.objective,
         "time_elasticity": args.time_elasticity if args.objective == "levin" else None,
         "objective_kwargs": dict(args.objective_kwargs),
+        "cost_model": args.cost_model,
+        "price_schedule": args.price_schedule,
+        "price_target": {n: v for n in ("max_accuracy_loss", "max_mean_cost") if (v := getattr(args, n)) is not None},
         "budgets": list(args.budgets or []),
         "bounded_time_elasticity": args.bounded_time_elasticity,
         "efforts": dict(args.efforts or {}),
@@ -100,7 +103,9 @@ def purpose(facts: dict) -> str:
     if facts["base_model"]:
         text += f" It started from `{facts['base_model']}`."
     elasticity = facts["time_elasticity"]
-    if elasticity is not None:
+    if facts["price_schedule"] != "constant":
+        text += f" Its objective was `{facts['objective']}`, whose price of time moved during training (see below)."
+    elif elasticity is not None:
         worth = 100 * (1 - 0.7**elasticity)
         text += (
             f" Its time elasticity was {elasticity:g}: in training, a saving of 30 % of the tokens paid for itself "
@@ -141,6 +146,8 @@ def training_rows(facts: dict) -> list[tuple[str, str]]:
     rows = [
         ("task", facts["task"]), ("base model", facts["base_model"]), ("objective", facts["objective"]),
         ("time elasticity", facts["time_elasticity"]), ("arguments of the objective", facts["objective_kwargs"]),
+        ("time is counted in", Path(facts["cost_model"]).name),
+        ("price of time", facts["price_schedule"]), ("target of the price", facts["price_target"]),
         ("budgets", ", ".join(map(str, facts["budgets"]))),
         ("time elasticity under a budget", facts["bounded_time_elasticity"]),
         ("efforts and their elasticities", ", ".join(f"{k} {v:g}" for k, v in facts["efforts"].items())),
@@ -200,7 +207,7 @@ def limits(facts: dict) -> str:
         f"- It was trained on {facts['task'] or 'one task'}; nothing is known of its accuracy or its saving elsewhere.",
         "- It gives up accuracy for time where its elasticity says that this pays. Where every answer must be right, "
         "use a model trained for accuracy alone.",
-        "- Time was counted in tokens, not in seconds or in money.",
+        f"- Time was counted in {Path(facts['cost_model']).name}; other measures of time were not looked at.",
         f"- One run with one seed ({facts['seed']}).",
     ]
     if facts["budgets"]:
