@@ -104,6 +104,39 @@ def rungs_needed(rows: list[dict], num_problems: int) -> np.ndarray:
     ])  # fmt: skip
 
 
+def against_levin(rows: list[dict], levin: list[dict], num_problems: int) -> dict:
+    """Accuracy over that of `levin` at its mean tokens, of the best mixture of two requests that only the prompt makes.
+
+    A mixture answers a share of the problems at one request and the rest at another, drawn at random.
+    """
+    from timecost.evaluation.metrics import mean
+
+    requests = {}
+    for row in rows:
+        if row["enforce"] == "none":
+            requests.setdefault(row["budget"], []).append(row)
+    points = [
+        (np.nanmean(per_problem(found, "tokens", num_problems)), per_problem(found, "correct", num_problems), budget)
+        for budget, found in requests.items()
+    ]
+    at = np.nanmean(per_problem(levin, "tokens", num_problems))
+    best = None
+    for low, accuracy_low, one in points:
+        for high, accuracy_high, other in points:
+            if low <= at < high:
+                share = (high - at) / (high - low)
+                mixed = share * accuracy_low + (1 - share) * accuracy_high
+                if best is None or mixed.mean() > best[0].mean():
+                    best = mixed, {"budgets": [one, other], "shares": [share, 1 - share]}
+    if best is None:
+        return {"tokens": at, "accuracy_difference": None}
+    difference = mean(best[0] - per_problem(levin, "correct", num_problems))
+    return {
+        "tokens": at, **best[1], "accuracy": best[0].mean(), "accuracy_difference": difference.value,
+        "accuracy_difference_low": difference.low, "accuracy_difference_high": difference.high,
+    }  # fmt: skip
+
+
 def per_problem(rows: list[dict], name: str, num_problems: int) -> np.ndarray:
     total, count = np.zeros(num_problems), np.zeros(num_problems)
     for row in rows:
@@ -154,11 +187,14 @@ def measure(name: str, args) -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(run, SEEDS))
 
+    def rows_of(model: str, seeds) -> list[dict]:
+        paths = [args.work_dir / f"{model}-{seed}" / f"{name}.jsonl" for seed in seeds]
+        return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
     def table(seeds) -> dict:
         out = {}
         for model in plans:
-            paths = [args.work_dir / f"{model}-{seed}" / f"{name}.jsonl" for seed in seeds]
-            found = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+            found = rows_of(model, seeds)
             unasked = [row for row in found if row["budget"] is None and row.get("effort") is None]
             unbounded = per_problem(unasked, "thinking", args.num_problems) if unasked else None
             rung = rungs_needed(found, args.num_problems)
@@ -168,6 +204,8 @@ def measure(name: str, args) -> None:
                 out[model].append(
                     dict(zip(REQUEST, key, strict=True)) | measures(chosen, args.num_problems, unbounded, rung)
                 )
+        if name == "budgets":
+            out["against_levin"] = against_levin(rows_of("budget", seeds), rows_of("levin", seeds), args.num_problems)
         return out
 
     result = {

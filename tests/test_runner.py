@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_with_the_missing_batches(whole, tiny_arithme
         if len(written) == 3:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="the same command goes on"):
         patch.setattr(runner, "write_batch", stop)
         evaluated(tmp_path, tiny_arithmetic)
     assert not (tmp_path / SAMPLES).exists()

@@ -430,7 +430,7 @@ def run_jobs(
     mine = sum(len(job_share(missing[job.key])) for job in jobs if job.key in missing)
     out = []
     # disable=None: no bar unless stderr is a terminal
-    with tqdm(total=mine, unit="batch", disable=None if rank == 0 else True, leave=False) as bar:
+    with how_to_go_on(), tqdm(total=mine, unit="batch", disable=None if rank == 0 else True, leave=False) as bar:
         for job, done in zip(jobs, finished, strict=True):
             reference = references.get(job.task.name)
             if not done:
@@ -445,6 +445,15 @@ def run_jobs(
                 report(record, job)
             out.append(record)
     return out
+
+
+@contextlib.contextmanager
+def how_to_go_on():
+    """Ctrl-C and SIGTERM pass, with a word on what becomes of the work."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise type(stop)("(finished batches are kept: the same command goes on)") from None
 
 
 def missing_batches(folder: Path, job: Job) -> list[int]:

@@ -38,7 +38,7 @@ def sample_batch(
     `keys` are one stream of uniform numbers for each row, from `stream_key`. Temperature 0 takes the likeliest token.
     `guard(prompt_length)` gives a logits processor to apply before a token is drawn, such as a `BudgetGuard`, for the
     padded length of the prompts. Nothing else shapes the distribution: no top-k, no top-p, whatever the model's
-    generation_config.json says. Raises UserError when the model's logits are not finite.
+    generation_config.json says. Raises UserError when the model's logits are not finite, and when memory is short.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
@@ -65,6 +65,11 @@ def sample_batch(
                 generation_config=config,
                 logits_processor=LogitsProcessorList(processors + ([sampler] if sampler else [])),
             )
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{len(prompts)} completions of {max_new_tokens} tokens do not fit into memory: lower --batch_size or "
+            "--max_completion_length"
+        ) from error
     finally:
         model.generation_config = own_config
         model.train(was_training)

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 # name -> "module:attribute". A task outside this package is named in the same form.
 TASKS = {
     "arithmetic": "timecost.tasks:ARITHMETIC",
+    "arithmetic_hard": "timecost.tasks.arithmetic_hard:TASK",
     "gsm8k": "timecost.tasks.gsm8k:GSM8K",
     "humaneval": "timecost.tasks.humaneval:HUMANEVAL",
     "humaneval_plus": "timecost.tasks.humaneval:HUMANEVAL_PLUS",
     "math500": "timecost.tasks.math500:MATH500",
+    "math_train": "timecost.tasks.math_train:MATH_TRAIN",
     "mbpp": "timecost.tasks.mbpp:MBPP",
     "mbpp_plus": "timecost.tasks.mbpp:MBPP_PLUS",
     "multiarith": "timecost.tasks.multiarith:MULTIARITH",
@@ -150,7 +152,7 @@ def _load_arithmetic(split: str, num_problems: int | None = None, seed: int = 0,
     return arithmetic.dataset(split, _arithmetic_count(split, num_problems), seed)
 
 
-def _verify_arithmetic(completions: list[str], answers: list[str]) -> list[Verdict]:
+def verify_arithmetic(completions: list[str], answers: list[str]) -> list[Verdict]:
     return [_verdict(completion, answer) for completion, answer in zip(completions, answers, strict=True)]
 
 
@@ -162,9 +164,12 @@ def _verdict(completion: str, answer: str) -> Verdict:
 
 
 def _arithmetic_solutions(split: str) -> Iterable[Solution]:
+    return solutions_of(arithmetic.problems(split, _arithmetic_count(split, None)), split)
+
+
+def solutions_of(problems: list[arithmetic.Problem], split: str) -> Iterable[Solution]:
     """Every problem in every style; a checked one takes its two passes in different styles, drawn at random."""
     rng = random.Random(f"solutions {split}")
-    problems = arithmetic.problems(split, _arithmetic_count(split, None))
     for problem in problems:
         passes = {style: "".join(arithmetic.write_pass(problem, problem.values, style))
                   for style in arithmetic.OPERATIONS_PER_STEP}  # fmt: skip
@@ -180,7 +185,7 @@ def _arithmetic_solutions(split: str) -> Iterable[Solution]:
 ARITHMETIC = Task(
     name="arithmetic",
     load=_load_arithmetic,
-    verify=_verify_arithmetic,
+    verify=verify_arithmetic,
     max_completion_length=arithmetic.MAX_COMPLETION_LENGTH,
     style_of=arithmetic.style_of,
     styles=arithmetic.STYLES,
