@@ -4,6 +4,7 @@ python scripts/render_results.py
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 RESULTS = Path("docs/results")
@@ -22,6 +23,8 @@ was made so that a saving exists and its size is known; it says nothing about ho
 
 def interval(record: dict, name: str, spec: str, scale: float = 1.0) -> str:
     value, low, high = (record[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return "unknown"
     return f"{scale * value:{spec}} [{scale * low:{spec}}, {scale * high:{spec}}]"
 
 
@@ -251,6 +254,52 @@ def forms_section() -> str:
     )
 
 
+def objectives_section(phase: str) -> str:
+    result, note = load(f"objectives_{phase}")
+    titles = {"screen": "Objectives, screened", "final": "Objectives, final", "harder": "Objectives on a harder family"}
+    arms = [
+        [
+            row["label"],
+            interval(row, "accuracy", ".2f", 100),
+            interval(row, "tokens_mean", ".2f"),
+            interval(row, "tokens_ratio", ".3f"),
+            interval(row, "speedup_bits", "+.2f"),
+            f"{row['collapses']} of {len(row['seeds'])}",
+        ]
+        for row in result["arms"]
+    ]
+    ranking = [
+        [
+            row["label"], interval(row, "hypervolume", ".4f"),
+            interval(row, "tokens_at", ".2f") if row["tokens_at"] is not None else "not reached",
+            "yes" if row["within"] else "no",
+        ]
+        for row in result["ranking"]
+    ]  # fmt: skip
+    point, style = result["reference_point"], result["base_best_style"]
+    lines = [
+        f"## {titles[phase]}\n",
+        f"{result['num_problems']} {result['split']} problems of `{result['task']}`, {result['num_samples']} samples "
+        f"each, {result['steps']} steps. Intervals are from a bootstrap over problems, and over seeds where there are "
+        "several. Ratio of tokens and speed-up are against `accuracy`. A collapse: log p − 0.05 log T more than "
+        f"{result['collapse_margin']} below {style['value']:.3f}, that of the start model's style {style['style']}.\n",
+        table(["objective", "accuracy, %", "tokens", "ratio of tokens", "speed-up, bits", "collapses"], arms),
+        f"![Accuracy against tokens](images/objectives_{phase}.png)\n",
+        "Ranking: tokens at 1 point less than the accuracy of `accuracy`, on lines between an objective's points and "
+        f"its; hypervolume beyond {point['tokens']:.1f} tokens and {100 * point['accuracy']:.1f} % (5 points below).\n",
+        table(["objective, best strength", "hypervolume", "tokens at equal accuracy", "within 1 point"], ranking),
+    ]
+    if rivals := result["against_best_rival"]:
+        lines.append(
+            f"`levin` over the best rival: hypervolume {interval(rivals, 'hypervolume_ratio', '.3f')} "
+            f"(`{rivals['hypervolume_rival']}`), tokens at equal accuracy "
+            f"{interval(rivals, 'tokens_at_ratio', '.3f')} (`{rivals['tokens_at_rival']}`).\n"
+        )
+    for failure in result["failures"]:
+        lines.append(f"`{failure['run']}` failed: {failure['error']}\n")
+    return "\n".join([*lines, note])
+
+
 def step_time_section() -> str:
     result, note = load("step_time")
     rows = [[name, f"{entry['median_ratio']:.3f}"] for name, entry in result.items()]
@@ -269,6 +318,7 @@ def main() -> None:
         "arithmetic_main": main_section,
         "arithmetic_elasticity": elasticity_section,
         "arithmetic_forms": forms_section,
+        **{f"objectives_{phase}": partial(objectives_section, phase) for phase in ("screen", "final", "harder")},
         "budgets": budgets_section,
         "efforts": efforts_section,
         "step_time": step_time_section,
