@@ -99,8 +99,8 @@ def harness(model, task: str, budget, file: Path, **options) -> list[dict]:
         }  # fmt: skip
         (Path(folder) / "local.yaml").write_text(json.dumps(local))  # JSON is YAML
         found = simple_evaluate(
-            model, tasks=[name], task_manager=TaskManager(include_path=folder), apply_chat_template=True,
-            log_samples=True, bootstrap_iters=0, **options,
+            model, tasks=[name], task_manager=TaskManager(include_path=folder, include_defaults=False),
+            apply_chat_template=True, log_samples=True, bootstrap_iters=0, **options,
         )  # fmt: skip
     return found["samples"][name]
 

@@ -95,6 +95,22 @@ class Lab:
             for start in starts
         ])  # fmt: skip
 
+    def head(self, name: str, traces, peek: bool):
+        """A head fitted to traces, or the one of that name that was."""
+        import torch
+
+        from timecost.value.fitting import FitConfig, fit_value_head
+
+        path = self.cache / f"{name.replace(' ', '_')}-{len(traces)}.pt"
+        if not path.exists():
+            start = time.perf_counter()
+            head = fit_value_head(
+                traces, FitConfig(peek=peek), step_rule=self.rule, task="arithmetic", max_thinking_tokens=LIMIT
+            )
+            torch.save(head, path)
+            print(f"fitted {name}, {time.perf_counter() - start:.0f} s", flush=True)
+        return torch.load(path, weights_only=False)
+
     def unsolvable(self, name: str, kind: str, num_problems: int, seed: int):
         return self._chunk(f"{name}-{kind}-0", unsolvable(kind, num_problems, seed), 1, seed)
 
@@ -265,6 +281,44 @@ def measure_calibration(heads: dict, views: dict, test, outcomes: np.ndarray) ->
     return {"num_points": len(test), "num_problems": len(test.problem.unique()), "horizons": rows}
 
 
+def write_picture(lab, name: str, head, test, sizes: dict, num_samples: int = 40) -> None:
+    """value.json in the cache of the model, as a report shows it: reliability, the anytime curve, steps of samples."""
+    from timecost.value.measures import calibration_error, reliability
+    from timecost.value.targets import anytime_values
+
+    forecast, values = head.forecast(test).value.numpy(), anytime_values(test, head.config.horizons).numpy()
+    start = test.position.numpy() == 0
+    measured = [mean_estimate(test, values[start][:, k], False) for k in range(values.shape[1])]  # one start a trace
+    told = json.loads((lab.cache / f"test-0-{min(1000, sizes['test'])}x{sizes['samples']}.json").read_text())
+    samples = []
+    for t in range(0, len(told), max(1, len(told) // num_samples)):
+        prompt, answer, ids = told[t]
+        at = (test.trace == t).nonzero()[:, 0].tolist()
+        ends = test.position[at].tolist()
+        samples.append({
+            "model": name, "task": "arithmetic", "budget": "inf", "problem": t // sizes["samples"],
+            "sample": t % sizes["samples"], "prompt": prompt, "answer": answer,
+            "completion": lab.tokenizer.decode(ids) + "</think>",
+            "status": "correct" if test.end_value[t] >= 0.5 else "incorrect",
+            "value_at_start": round(float(test.value[at[0]]), 4),
+            "steps": [
+                {"text": lab.tokenizer.decode(ids[a:b]), "tokens": b, "value": round(float(test.value[i]), 4)}
+                for a, b, i in zip(ends, ends[1:], at[1:], strict=False)
+            ],
+        })  # fmt: skip
+    end, right = forecast[:, -1], values[:, -1]
+    picture = {
+        "model": name, "task": "arithmetic", "calibration_error": round(calibration_error(end, right), 4),
+        "reliability": [{"forecast": a, "outcome": b, "num": n} for a, b, n in reliability(end, right)],
+        "anytime": {
+            "tokens": list(head.config.horizons), "measured": [m[0] for m in measured[:-1]],
+            "measured_low": [m[1] for m in measured[:-1]], "measured_high": [m[2] for m in measured[:-1]],
+            "forecast": [float(x) for x in forecast[start].mean(0)[:-1]],
+        },
+    }  # fmt: skip
+    (lab.cache / "value.json").write_text(json.dumps({"heads": [picture], "samples": samples}))
+
+
 def measure_discrimination(heads: dict, views: dict, test, outcomes: np.ndarray) -> dict:
     """AUROC pooled, within problems, and within problems at the same position, of every forecast of correctness."""
     from timecost.evaluation.metrics import bootstrap_counts
@@ -312,30 +366,40 @@ def measure_discrimination(heads: dict, views: dict, test, outcomes: np.ndarray)
     return rows
 
 
+def decisions_of(head, traces, prices, rule: str | None = None, looks: bool = False) -> tuple[list, list]:
+    """Decisions (N,) of a head at each price, and the tokens that each decision takes."""
+    from timecost.value.stopping import StopRule, decide
+
+    found, forecasts = [], {}
+    for price in prices:
+        own = head.at_price(price)
+        if own not in forecasts:
+            forecasts[own] = own.forecast(traces)
+        found.append(decide(own, forecasts[own], traces.position, StopRule(price, rule=rule)))
+    return found, [1.0 if looks or head.at_price(price).config.peek else 0.0 for price in prices]
+
+
 def policies(heads: dict, views: dict, tune_views: dict, tune, test) -> dict:
     """name -> (value, tokens), each (traces, prices), of every way to stop on the test traces."""
     import torch
 
     from timecost.value.rivals import LOOK, outcome, signals, stop_at, tuned
-    from timecost.value.stopping import StopRule, decide
 
     found = {}
 
-    def add(name, decisions, look=0.0):
-        columns = [outcome(test, decision, look) for decision in decisions]
+    def add(name, decisions, looks):
+        columns = [outcome(test, decision, look) for decision, look in zip(decisions, looks, strict=True)]
         found[name] = tuple(torch.stack([column[i] for column in columns], 1).double().numpy() for i in (0, 1))
 
     never = torch.zeros(len(test), dtype=torch.long)
-    add("never stop", [never] * len(PRICES))
+    add("never stop", [never] * len(PRICES), [0.0] * len(PRICES))
     for name, head in heads.items():
-        forecast = forecast_of(head, views[name])
         for rule in ("closed", "open"):
-            decisions = [decide(head, forecast, test.position, StopRule(price, rule=rule)) for price in PRICES]
-            add(f"{name} ({rule})", decisions, 1.0 if head.config.peek or name == "answer" else 0.0)
+            add(f"{name} ({rule})", *decisions_of(head, views[name], PRICES, rule, name == "answer"))
     tune_signals = signals(tune)
     for name, signal in signals(test).items():
         candidates = tuned(tune, tune_signals[name], PRICES, LOOK[name])
-        add(name, [stop_at(signal, threshold) for threshold in candidates], LOOK[name])
+        add(name, [stop_at(signal, threshold) for threshold in candidates], [LOOK[name]] * len(PRICES))
     return found
 
 
@@ -366,12 +430,9 @@ def measure_saving(head, tune, test, loss: float = 0.005) -> dict:
     """Tokens saved by the largest price that loses at most `loss` of accuracy on the tuning problems."""
     from timecost.value.calibration import TESTED
     from timecost.value.rivals import outcome
-    from timecost.value.stopping import StopRule, decide
 
     def curve(traces):
-        forecast = forecast_of(head, traces)
-        look = float(head.config.peek)
-        return [outcome(traces, decide(head, forecast, traces.position, StopRule(p)), look) for p in TESTED]
+        return [outcome(traces, *pair) for pair in zip(*decisions_of(head, traces, TESTED), strict=True)]
 
     def row(traces, price, value, tokens):
         full = traces.num_thinking.double()
@@ -396,6 +457,8 @@ def measure_declining(head, tune, test, unsolved: dict, price: float = 0.001) ->
     """Share of problems declined, and tokens spent on them; the least value is chosen on tuning problems."""
     from timecost.value.rivals import outcome
     from timecost.value.stopping import DECLINE, StopRule, decide, first_stop
+
+    head = head.at_price(price)
 
     def declined(traces, least, within):
         decision = decide(
@@ -444,7 +507,6 @@ def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: i
     import torch
 
     from timecost.value.rivals import outcome
-    from timecost.value.stopping import StopRule, decide
     from timecost.value.targets import anytime_values, returns
 
     rng = np.random.default_rng(seed)
@@ -456,9 +518,9 @@ def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: i
     first[1:] = fresh.trace[1:] != fresh.trace[:-1]
     value = anytime_values(fresh, head.config.horizons)[first]
     remaining = (fresh.num_thinking - fresh.position[first]).float()
-    forecast = forecast_of(head, fresh)
-    decisions = torch.stack([decide(head, forecast, fresh.position, StopRule(p)) != 0 for p in PRICES], 1)
-    look = float(head.config.peek)
+    decisions, looks = decisions_of(head, fresh, PRICES)
+    look = torch.tensor(looks)  # the oracle pays as much as the head
+    decisions = torch.stack(decisions, 1) != 0
     reward, tokens = returns(fresh, decisions, torch.tensor(PRICES), fresh.value, look)
     horizons = torch.tensor([*head.config.horizons, 10**6])
     spent = torch.minimum(horizons, remaining[:, None])
@@ -468,7 +530,7 @@ def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: i
         followed = (reward[first, k] - price * tokens[first, k]).view(-1, 16).mean(1)
         for name, going_on in (("open", committed), ("follow", followed), ("best", torch.maximum(committed, followed))):
             decision = (going_on <= subset.value).long()
-            v, n = outcome(subset, decision, look)
+            v, n = outcome(subset, decision, looks[k])
             policies_at.setdefault(name, []).append(float((v - price * n).mean()))
     rows = keep.numpy()
     for k, price in enumerate(PRICES):
@@ -493,13 +555,10 @@ def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 
     harmed = harms(head, calibration, TESTED, torch.rand(len(calibration.problem), generator=u))
     test_harm = harms(head, test, TESTED, torch.rand(len(test.problem), generator=u)).double().mean(0)
     from timecost.value.rivals import outcome
-    from timecost.value.stopping import StopRule, decide
 
-    forecast = forecast_of(head, test)
     lost, used = [], []
-    for price in TESTED:
-        decision = decide(head, forecast, test.position, StopRule(price))
-        value, tokens = outcome(test, decision, float(head.config.peek))
+    for decision, look in zip(*decisions_of(head, test, TESTED), strict=True):
+        value, tokens = outcome(test, decision, look)
         lost.append(float((test.end_value - value).mean()))
         used.append(float(tokens.double().mean()))
     rows = []
@@ -526,13 +585,11 @@ def same(traces):
     return traces
 
 
-def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
+def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
     from dataclasses import replace
 
     import torch
 
-    from timecost.value.fitting import FitConfig, fit_value_head
-    from timecost.value.head import save_value_head
     from timecost.value.probes import join
     from timecost.value.rivals import sees_answer, sees_position, sees_question
     from timecost.value.targets import anytime_values
@@ -540,36 +597,26 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
     fit = lab.traces("fit", solvable("train", sizes["fit"], 1), 1, 1)
     tune = lab.traces("tune", solvable("validation", sizes["tune"], 2), 2, 2)
     test = lab.traces("test", solvable("test", sizes["test"], 3), sizes["samples"], 3)
-    views = {
-        "head": same,
-        "head without peek": same,
-        "length only": sees_position,
-        "question only": sees_question,
-        "answer": sees_answer,
-    }
-    heads = {}
-    for name, view in views.items():
-        start = time.perf_counter()
-        heads[name] = fit_value_head(
-            view(fit), FitConfig(peek=name == "head"), step_rule=lab.rule, task="arithmetic", max_thinking_tokens=LIMIT
-        )
-        print(f"fitted {name}, {time.perf_counter() - start:.0f} s", flush=True)
+    views = {"head": same, "length only": sees_position, "question only": sees_question, "answer": sees_answer}
+    heads = {name: lab.head(name, view(fit), peek=name == "head") for name, view in views.items()}
+    views["head without peek"], heads["head without peek"] = same, heads["head"].blind
     test_views, tune_views = ({n: view(t) for n, view in views.items()} for t in (test, tune))
     on_tune = policies(heads, tune_views, tune_views, tune, tune)
     net = {rule: np.mean([on_tune[f"head ({rule})"][0][:, k] - p * on_tune[f"head ({rule})"][1][:, k]
                           for k, p in enumerate(PRICES)]) for rule in ("open", "closed")}  # fmt: skip
     rule = max(net, key=net.get)
     head = heads["head"]
-    head.config = replace(head.config, rule=rule)
-    save_value_head(head, lab.cache)
+    for own in (head, head.blind):
+        own.config = replace(own.config, rule=rule)
     values = anytime_values(test, head.config.horizons)
     outcomes = (torch.rand(values.shape, generator=torch.Generator().manual_seed(5)) < values).double().numpy()
     result = {
         "full": {"accuracy": mean_estimate(test, test.end_value.double().numpy(), False),
                  "thinking_tokens": mean_estimate(test, test.num_thinking.double().numpy(), False)},
         "fit": {"problems": sizes["fit"], "boundaries": len(fit)}, "rule": rule,
+        "peek_up_to": head.config.peek_up_to,
     }  # fmt: skip
-    found = policies(heads, test_views, tune_views, tune, test)
+    found = policies(heads, test_views, tune_views, tune, test) if {"utility", "oracle"} & set(parts) else {}
     if "calibration" in parts:
         result["calibration"] = measure_calibration(heads, test_views, test, outcomes)
     if "discrimination" in parts:
@@ -580,8 +627,10 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
     if "declining" in parts:
         unsolved = {kind: lab.unsolvable("test", kind, sizes["unsolvable"], 3) for kind in (*SEEN, *UNSEEN)}
         kinds = [lab.unsolvable("fit", kind, sizes["fit"] // 20, 1) for kind in SEEN]
-        told = fit_value_head(join([fit, *kinds]), FitConfig(), max_thinking_tokens=LIMIT)
+        told = lab.head("head told of unsolvable problems", join([fit, *kinds]), peek=True)
         result["declining"] = measure_declining(told, tune, test, unsolved)
+    if "picture" in parts:
+        write_picture(lab, name, head, test, sizes)
     if "oracle" in parts:
         result["oracle"] = measure_oracle(lab, found, head, test, sizes, sizes["oracle"])
     if "guarantee" in parts:
@@ -591,7 +640,7 @@ def measure(lab: Lab, sizes: dict, parts: list[str]) -> dict:
     return result
 
 
-PARTS = ("calibration", "discrimination", "utility", "declining", "oracle", "guarantee")
+PARTS = ("calibration", "discrimination", "utility", "declining", "oracle", "picture", "guarantee")
 
 
 def main() -> None:
@@ -619,7 +668,7 @@ def main() -> None:
     results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
     for model in args.models:
         name, _, path = model.partition("=")
-        found = measure(Lab(path, args.cache / name), sizes, args.parts)
+        found = measure(Lab(path, args.cache / name), name, sizes, args.parts)
         results[name] = {**results.get(name, {}), **found, "sizes": sizes, "provenance": provenance()}
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output_path, {"limit": LIMIT, "prices": PRICES, "models": results})

@@ -25,6 +25,14 @@ def test_a_head_sees_where_thinking_pays_at_which_price():
     assert (open_margin(forecast, 0.25)[start] < 0).all(), "4 tokens at 0.25 each are more than 0.8"
 
 
+def test_a_look_that_tells_nothing_new_is_not_paid_for():
+    assert fit_value_head(gambles(), QUICK).config.peek_up_to < 0.01
+    traces = gambles()
+    traces.closing[:, 0] = traces.hidden[:, 0]
+    traces.hidden[:, 0] = 0.0
+    assert fit_value_head(traces, QUICK).config.peek_up_to >= 0.01
+
+
 def test_gains_are_net_of_the_price():
     traces = make_traces([(0, 4, True, 0.9, [(0, 0.1), (4, 0.9)])])
     gain = net_gain(traces, torch.zeros(2, 2, dtype=torch.bool), torch.tensor([0.0, 0.1]), traces.value)

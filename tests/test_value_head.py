@@ -27,6 +27,14 @@ def test_shapes_and_what_an_untrained_head_says():
     assert (forecast.value == 0.5).all() and (forecast.gain == 0).all()
 
 
+def test_above_its_price_a_look_is_not_taken():
+    looking = head(peek=True, peek_up_to=0.01)
+    assert looking.at_price(0.01) is looking and looking.at_price(0.02) is looking.blind
+    assert not looking.blind.config.peek and head().at_price(5.0).config.peek is False
+    look = torch.randn(5, 32), torch.rand(5), torch.rand(5)
+    assert looking(torch.randn(5, 32), torch.arange(5), look).value.shape == (5, 4)
+
+
 def test_expected_tokens_by_hand():
     untrained = head()
     untrained.bin_tokens.copy_(torch.tensor([0.0, 1.0, 2.0, 10.0]))

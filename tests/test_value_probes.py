@@ -71,7 +71,7 @@ def test_all_boundaries_in_one_forward_are_worth_the_same_as_one_by_one(base, th
         score_answers(model, thoughts, answers, [THINK_END], EOS, packed=packed) for packed in (True, False)
     )
     assert packed.position.tolist() == [0, 6, 12, 0, 7, 14, 21]
-    for name in ("value", "end_value", "hidden", "confidence", "entropy", "answer"):
+    for name in ("value", "end_value", "hidden", "closing", "confidence", "entropy", "answer"):
         torch.testing.assert_close(getattr(packed, name), getattr(plain, name), atol=1e-4, rtol=1e-3)
 
 
@@ -112,7 +112,10 @@ def test_sampled_answers_are_verified_in_their_place_and_may_stay_unknown(base, 
 
     found = sample_answers(model, tokenizer, thoughts, verify, sample, [THINK_END], num_samples=2)
     assert found.value[:3].tolist() == [1, 1, 1] and torch.isnan(found.value[3:]).all()
-    assert found.confidence[0] == 1 and found.entropy[0] == 0 and (found.answer == found.answer[0]).all()
+    assert (found.answer == found.answer[0]).all() and found.closing.shape == found.hidden.shape
+    exact = score_answers(model, thoughts, [eight, eight], [THINK_END], EOS)
+    for name in ("closing", "confidence", "entropy"):
+        torch.testing.assert_close(getattr(found, name), getattr(exact, name), atol=1e-4, rtol=1e-3)
     assert seen[2] == "b7-3=4</think>8"
 
 

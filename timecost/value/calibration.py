@@ -54,11 +54,12 @@ def harms(head: ValueHead, traces: ProbedTraces, prices, uniform: Tensor, rule: 
 
     An answer is right when `uniform` (T,) lies below its probability: both answers draw with the same luck.
     """
-    forecast = head.forecast(traces)
+    forecasts = {own: own.forecast(traces) for own in {head.at_price(float(price)) for price in prices}}
     right = uniform < traces.end_value
     columns = []
     for price in prices:
-        decision = decide(head, forecast, traces.position, StopRule(float(price), rule=rule))
+        own = head.at_price(float(price))
+        decision = decide(own, forecasts[own], traces.position, StopRule(float(price), rule=rule))
         at = first_stop(decision, traces.trace, len(traces.problem))
         stopped = torch.where(at >= 0, traces.value[at.clamp_min(0)], traces.end_value)
         columns.append(right & ~(uniform < stopped))

@@ -1,6 +1,6 @@
 """Fits a value head to probed traces: binary cross-entropy for the forecasts, fitted returns for the closed loop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from timecost.value.head import PRICES, ValueHead, ValueHeadConfig, perceptron
 from timecost.value.probes import ProbedTraces, StepRule
+from timecost.value.rivals import outcome
+from timecost.value.stopping import StopRule, decide
 from timecost.value.targets import anytime_values, hazard_targets, horizons_up_to, remaining_tokens, returns
 
 
@@ -48,11 +50,32 @@ def fit_value_head(
             )
         )  # fmt: skip
         held_out = split_problems(traces, config.validation_share, config.seed)
-        standardise(head, traces)
-        set_bin_tokens(head, traces)
-        fit_open(head, traces, held_out, config)
-        fit_closed(head, traces, held_out, config)
-    return head.eval()
+        for own in [head, head.blind] if config.peek else [head]:
+            standardise(own, traces)
+            set_bin_tokens(own, traces)
+            fit_open(own, traces, held_out, config)
+            fit_closed(own, traces, held_out, config)
+        head.eval()
+        if config.peek:
+            choose_peek(head, traces, held_out)
+    return head
+
+
+def choose_peek(head: ValueHead, traces: ProbedTraces, held_out: Tensor) -> None:
+    """Set the highest price at which the head that looks, and pays for it, is worth more than the blind one."""
+    of_traces = torch.zeros(len(traces.problem), dtype=torch.bool)
+    of_traces[traces.trace[held_out]] = True
+    traces = traces.select(of_traces) if held_out.any() else traces
+    pays = [0.0]
+    for price in head.config.prices:
+        net = []
+        for own in (head, head.blind):
+            decision = decide(own, own.forecast(traces), traces.position, StopRule(price))
+            value, tokens = outcome(traces, decision, float(own.config.peek))
+            net.append((value - price * tokens).nanmean())
+        if net[0] > net[1]:
+            pays.append(price)
+    head.config = replace(head.config, peek_up_to=max(pays))
 
 
 def split_problems(traces: ProbedTraces, share: float, seed: int) -> Tensor:

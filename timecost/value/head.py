@@ -29,7 +29,8 @@ class ValueHeadConfig:
     prices: tuple[float, ...] = PRICES
     width: int = 256
     num_layers: int = 2
-    peek: bool = False  # sees the state of the closing token too, at the cost of one token at each boundary
+    peek: bool = False  # sees the closing token too, at the cost of one token at each boundary
+    peek_up_to: float = float("inf")  # price above which the head does not look
     step_rule: StepRule = field(default_factory=StepRule)
     task: str = ""  # that it was fitted on
     max_thinking_tokens: int | None = None  # of the traces that it was fitted on
@@ -63,16 +64,21 @@ class Forecast(NamedTuple):
 class ValueHead(nn.Module):
     """Two multi-layer perceptrons: forecasts of the open loop, gains of the closed.
 
-    They see the hidden state of the last token and the position; and, with `peek`, the state of the closing token as if
-    it were written, in which the model commits to an answer: what it would say, and how surely.
+    They see the hidden state of the last token and the position; and, with `peek`, the closing token as if it were
+    written, in which the model commits to an answer: its state, and how sure its answer is. A head that peeks holds
+    one that does not, `blind`, for prices above `peek_up_to`, where a look costs more than it tells.
     """
 
     def __init__(self, config: ValueHeadConfig):
         super().__init__()
         self.config = config
-        num_inputs, num_horizons = (1 + config.peek) * config.hidden_size + 2, len(config.horizons)
-        self.open = perceptron(num_inputs, config.width, config.num_layers, 2 * num_horizons + 1)
-        self.closed = perceptron(num_inputs, config.width, config.num_layers, len(config.prices))
+        num_inputs, num_horizons = config.hidden_size + 2, len(config.horizons)
+        if config.peek:
+            num_inputs += config.hidden_size + 3
+            self.blind = ValueHead(replace(config, peek=False))
+        shape = config.width, config.num_layers
+        self.open = perceptron(num_inputs, *shape, 2 * num_horizons + 1)
+        self.closed = perceptron(num_inputs, *shape, len(config.prices))
         self.register_buffer("mean", torch.zeros(num_inputs))
         self.register_buffer("std", torch.ones(num_inputs))
         middle = [(a + 1 + b) / 2 for a, b in zip(config.horizons, config.horizons[1:], strict=False)]
@@ -80,28 +86,40 @@ class ValueHead(nn.Module):
         self.register_buffer("scale", torch.ones(num_horizons + 1))  # of the logits of values, from calibration
         self.register_buffer("shift", torch.zeros(num_horizons + 1))
 
-    def inputs(self, hidden: Tensor, position: Tensor, closing: Tensor | None = None) -> Tensor:
-        """Standardised features of states (B, H) at positions (B,) in thinking tokens. `closing` only with `peek`."""
+    def at_price(self, price: float) -> "ValueHead":
+        """The head that decides at a price: this one, or the one that does not look."""
+        return self.blind if self.config.peek and price > self.config.peek_up_to else self
+
+    def inputs(self, hidden: Tensor, position: Tensor, look: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
+        """Standardised features of states (B, H) at positions (B,) in thinking tokens.
+
+        `look`, only with `peek`: the state (B, H) of the closing token, confidence and entropy (B,) of its answer.
+        """
         position = position.to(hidden.device).float()[:, None]
-        states = torch.cat([hidden, closing], 1) if self.config.peek else hidden
-        features = torch.cat([states.float(), torch.log1p(position), position / 64], 1)
-        return (features - self.mean) / self.std
+        features = [hidden.float(), torch.log1p(position), position / 64]
+        if self.config.peek:
+            closing, confidence, entropy = look
+            odds = torch.logit(confidence.clamp(1e-4, 1 - 1e-4))
+            features += [closing.float(), torch.stack([confidence, odds, entropy], 1).float()]
+        return (torch.cat(features, 1) - self.mean) / self.std
 
     def inputs_of(self, traces: ProbedTraces) -> Tensor:
-        return self.inputs(traces.hidden, traces.position, traces.closing)
+        return self.inputs(traces.hidden, traces.position, (traces.closing, traces.confidence, traces.entropy))
 
     @torch.no_grad()
     def forecast(self, traces: ProbedTraces) -> Forecast:
         """Forecasts at the N boundaries of probed traces; NaN where a peek was not taken."""
-        return self(traces.hidden, traces.position, traces.closing)
+        return self.outputs(self.inputs_of(traces))
 
     def logits(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the values (B, K + 1) and of the hazards of an end within each horizon (B, K)."""
         values, hazards = self.open(inputs).split([len(self.config.horizons) + 1, len(self.config.horizons)], 1)
         return values * self.scale + self.shift, hazards
 
-    def forward(self, hidden: Tensor, position: Tensor, closing: Tensor | None = None) -> Forecast:
-        inputs = self.inputs(hidden, position, closing)
+    def forward(self, hidden: Tensor, position: Tensor, look=None) -> Forecast:
+        return self.outputs(self.inputs(hidden, position, look))
+
+    def outputs(self, inputs: Tensor) -> Forecast:
         values, hazards = self.logits(inputs)
         return Forecast(values.sigmoid(), self.expected_tokens(hazards.sigmoid()), self.closed(inputs))
 
@@ -119,7 +137,7 @@ def perceptron(num_inputs: int, width: int, num_layers: int, num_outputs: int) -
     sizes = [num_inputs, *[width] * num_layers]
     layers: list[nn.Module] = []
     for a, b in zip(sizes, sizes[1:], strict=False):
-        layers += [nn.Linear(a, b), nn.SiLU()]
+        layers += [nn.Linear(a, b), nn.SiLU(), nn.Dropout(0.1)]
     last = nn.Linear(sizes[-1], num_outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

@@ -298,8 +298,7 @@ def sample_answers(
 
     `sample` takes token ids and returns what the model writes behind each, the end of sequence cut off or not.
     `verify(completions, problems)` scores texts of thinking, closing and answer, None where it could not judge. The
-    answers of a trace's end are sampled like those of its boundaries. Confidence is the share of the commonest answer
-    of a probe, entropy that of its answers, `answer` a hash of the commonest.
+    answers of a trace's end are sampled like those of its boundaries; `answer` is a hash of a probe's commonest.
     """
     probes = choose_boundaries(traces, max_probes, seed)
     positions = [sorted({*chosen, len(t.thinking_ids)}) for t, chosen in zip(traces, probes, strict=True)]
@@ -319,22 +318,24 @@ def sample_answers(
         rows = [slice(start + k * num_samples, start + (k + 1) * num_samples) for k in range(len(at))]
         start += len(at) * num_samples
         value = torch.stack([torch.tensor(scores[row]).nanmean() for row in rows])
-        told = _agreement([answers[row] for row in rows])
-        found.append((at, value, *told, closing_states(model, trace, at, close_ids), states_at(model, trace)))
+        closing = closing_states(model, trace, at, close_ids)
+        told = torch.tensor([commonest([answers[i] for i in range(row.start, row.stop)]) for row in rows])
+        found.append((at, value, *sureness(model, closing), told, closing, states_at(model, trace)))
     return _assemble(traces, probes, found)
 
 
-def _agreement(groups: list[list[str]]) -> tuple[Tensor, Tensor, Tensor]:
-    confidence, entropy, token = [], [], []
-    for group in groups:
-        counts = {text.strip(): 0 for text in group}
-        for text in group:
-            counts[text.strip()] += 1
-        shares = torch.tensor([count / len(group) for count in counts.values()])
-        confidence.append(float(shares.max()))
-        entropy.append(float(-(shares * shares.log()).sum()))
-        token.append(zlib.crc32(max(counts, key=counts.get).encode()))
-    return torch.tensor(confidence), torch.tensor(entropy), torch.tensor(token)
+def commonest(texts: list[str]) -> int:
+    """A hash of the text that comes most often."""
+    texts = [text.strip() for text in texts]
+    return zlib.crc32(max(texts, key=texts.count).encode())
+
+
+@torch.no_grad()
+def sureness(model, closing: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence and entropy (B,), in nats, of the first token that would follow states (B, H)."""
+    head = model.get_output_embeddings()
+    log_probs = head(closing.to(model.device, model.dtype)).float().log_softmax(-1).to(closing.device)
+    return log_probs.max(-1).values.exp(), -(log_probs.exp() * log_probs).sum(-1)
 
 
 @torch.inference_mode()

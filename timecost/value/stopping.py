@@ -14,7 +14,7 @@ from torch import Tensor
 
 from timecost.errors import UserError
 from timecost.value.head import Forecast, ValueHead
-from timecost.value.probes import StateReader
+from timecost.value.probes import StateReader, sureness
 
 GO_ON, STOP, DECLINE = 0, 1, 2
 RULES = ("open", "closed")
@@ -123,7 +123,7 @@ class ValueGuard:
     def __init__(self, model, head: ValueHead, rule: StopRule, closed: list[bool], prompt_length: int,
                  think_end_id: int, eos_id: int):  # fmt: skip
         self.reader = StateReader(model)
-        self.head, self.rule, self.prompt_length = head, rule, prompt_length
+        self.head, self.rule, self.prompt_length = head.at_price(rule.price), rule, prompt_length
         self.think_end_id, self.eos_id = think_end_id, eos_id
         self.step_ids = torch.tensor(head.config.step_rule.token_ids, dtype=torch.long, device=model.device)
         self.open = ~torch.tensor(closed, dtype=torch.bool, device=model.device)
@@ -148,9 +148,11 @@ class ValueGuard:
             return scores
         position = torch.full((len(rows),), length, device=scores.device)
         with torch.no_grad():
-            states = self.reader.states[rows, -1]
-            closing = self.reader.peek(self.think_end_id)[rows] if self.head.config.peek else None
-            forecast = self.head(states, position, closing)
+            states, look = self.reader.states[rows, -1], None
+            if self.head.config.peek:
+                closing = self.reader.peek(self.think_end_id)[rows]
+                look = closing, *sureness(self.reader.model, closing)
+            forecast = self.head(states, position, look)
             decision = decide(self.head, forecast, position, self.rule)
         for row, what in zip(rows.tolist(), decision.tolist(), strict=True):
             if what != GO_ON:

@@ -52,14 +52,14 @@ def hazard_targets(remaining: Tensor, censored: Tensor, horizons: tuple[int, ...
 
 
 def returns(
-    traces: ProbedTraces, stop: Tensor, prices: Tensor, value: Tensor, look: float = 0.0
+    traces: ProbedTraces, stop: Tensor, prices: Tensor, value: Tensor, look: float | Tensor = 0.0
 ) -> tuple[Tensor, Tensor]:
     """What going on from each boundary brought under a policy, less what it cost: value and tokens, (N, J) each.
 
     `stop` (N, J) tells where the policy stops at each of the J prices, `value` (N,) what stopping there is worth. By
     backward induction over each trace: on to the next boundary, and there stop or go on. The net return is value
-    - price * tokens. At the last boundary the trace ends by itself. `look` is what each further decision takes, in
-    tokens.
+    - price * tokens. At the last boundary the trace ends by itself. `look`, at each price or at all, is what each
+    further decision takes, in tokens.
     """
     num_points = len(traces)
     length = traces.num_thinking[traces.trace]
