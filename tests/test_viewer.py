@@ -52,10 +52,18 @@ def test_the_page_opens_where_settings_differ_most():
 
 def test_a_probed_sample_is_shown_and_not_counted():
     rows = make_rows("m", {"steps": 5})
-    probed = {**rows[0], "value_at_start": 0.1, "steps": [{"text": "<s", "tokens": 2, "value": 0.9}]}
+    probed = {
+        **rows[0],
+        "completion": "<s>8",
+        "value_at_start": 0.1,
+        "steps": [{"text": "<s", "tokens": 2, "value": 0.9}],
+    }
     data = page_data(make_records({"m": rows}), rows, ["m"], ["ink"], [probed])
     assert data["problems"][0]["right"] == {0: [6, 6]} and data["total"] == 13
     assert data["samples"][0][9] == [["<s", 0.8, 0.9, False]]
+    probed["completion"] = rows[0]["completion"]
+    again = page_data(make_records({"m": rows}), rows, ["m"], ["ink"], [probed])
+    assert again["total"] == 12 and sum(sample[9] is not None for sample in again["samples"]) == 1
 
 
 @pytest.mark.parametrize(("difficulty", "num"), [(None, 1), (2, 1)])

@@ -3,6 +3,7 @@
     timecost report results/                      # reads results.json and samples.jsonl, writes results/report.html
     timecost report results/ --figures            # also results/figures/*.png and *.svg
     timecost report runs/a runs/b --output_path both.html
+    timecost report results/ --probe 20           # first measures what each step was worth; takes the models
     timecost report results/ --model_card outputs/levin     # its results into the card of a model, too
 
 The page needs no network: style, script, figures and a part of the samples stand in it, and its content security policy
@@ -454,6 +455,13 @@ def ends(record: dict, name: str, scale: float = 100, spec: str = ".1f") -> str:
 def run(argv: list[str]) -> None:
     """The command `timecost report`."""
     args = build_parser().parse_args(argv)
+    if args.probe is not None:
+        from timecost.evaluation.probe import probe_folder
+
+        if args.probe < 1:
+            raise UserError(f"--probe is a number of problems, at least 1, not {args.probe}")
+        for folder in args.folder:
+            probe_folder(folder, args.probe)
     print(write_report(args.folder, args.base, args.output_path, args.figures))
     if args.model_card:
         records = [record for folder in args.folder for record in read_results(folder)["records"]]
@@ -470,6 +478,9 @@ def build_parser():
     parser.add_argument("folder", nargs="+", help="folder with results.json and samples.jsonl; several make one page")
     parser.add_argument("--output_path", help="the page to write (default: report.html in the first folder)")
     parser.add_argument("--figures", action="store_true", help="write each figure as PNG and SVG beside the page")
+    parser.add_argument(
+        "--probe", type=int, metavar="N", help="first measure what each step was worth, on N problems of each task"
+    )
     parser.add_argument("--model_card", metavar="MODEL", help="folder of a model whose card gets its results, too")
     parser.add_argument("--base", help="label of the model whose styles stand behind the frontier (default: base)")
     return parser

@@ -6,7 +6,7 @@ MAX_BYTES are used; long texts lose their middle.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from timecost.evaluation import figures
 from timecost.evaluation.records import problem_key
@@ -52,10 +52,12 @@ def page_data(
 ) -> dict:
     """What the viewer of a page shows: settings (one a record), problems, and samples of both.
 
-    `setting_names` and `colours` belong to the records. `probed` are further samples, with the values of their steps,
-    that no measure counts. `shown` and `total` count samples.
+    `setting_names` and `colours` belong to the records. `probed` are samples with the values of their steps; those that
+    are not among `samples` are shown and not counted. `shown` and `total` count samples.
     """
-    samples = [*samples, *({**row, "probed": True} for row in probed)]
+    steps = {(*key_of(row), problem_key(row), row["completion"]): row for row in probed}
+    samples = [{**row, **steps.pop((*key_of(row), problem_key(row), row["completion"]), {})} for row in samples]
+    samples += [{**row, "probed": True} for row in steps.values()]
     settings = [
         {"name": visible(name), "model": visible(record["model"]), "task": visible(record["task"]), "colour": colour,
          "budget": int(record["budget"]) if figures.is_bounded(record) else None}
@@ -71,7 +73,8 @@ def page_data(
     for by_setting in problems.values():
         for rows in by_setting.values():
             rows.sort(key=lambda row: not row.get("steps"))  # the one whose steps are known comes first
-    order = spread_out(problems)[:MAX_PROBLEMS]
+    stepless = lambda key: not any(row.get("steps") for rows in problems[key].values() for row in rows)  # noqa: E731
+    order = sorted(spread_out(problems), key=stepless)[:MAX_PROBLEMS]
     out_problems, out_samples, used, most = (
         [],
         [],
@@ -98,8 +101,10 @@ def page_data(
         order = order[: len(out_problems)]
         if used > MAX_BYTES:
             break
+    with_steps = {sample[1] for sample in out_samples if sample[-1]}
     return {
-        "settings": settings, "problems": out_problems, "samples": out_samples, "first": telling(out_problems),
+        "settings": settings, "problems": out_problems, "samples": out_samples,
+        "first": telling(out_problems, with_steps),
         "shown": len(out_samples), "total": total, "num_problems": len(problems),
     }  # fmt: skip
 
@@ -148,12 +153,23 @@ def as_sample(row: dict) -> list:
     ]  # fmt: skip
 
 
-def telling(problems: list[dict]) -> int:
-    """The problem to open with: one on which the settings differ most in their share of right samples."""
+def telling(problems: list[dict], with_steps: set[int]) -> int:
+    """The problem to open with: where settings differ most, of those with the values of steps if there are any."""
+    return max(range(len(problems)), key=lambda i: (i in with_steps, differ(problems[i]["right"].values())), default=0)
 
-    def differ(problem):
-        shares = [k / n for k, n in problem["right"].values() if n]
-        middle = sum(shares) / len(shares) if shares else 0
-        return sum((share - middle) ** 2 for share in shares)
 
-    return max(range(len(problems)), key=lambda i: differ(problems[i]), default=0)
+def differ(counts: Iterable[tuple[int, int]]) -> float:
+    """How much settings differ in their share of right samples, from (right, judged) of each: the sum of squares."""
+    shares = [right / judged for right, judged in counts if judged]
+    middle = sum(shares) / len(shares) if shares else 0.0
+    return sum((share - middle) ** 2 for share in shares)
+
+
+def most_telling(samples: list[dict], num_problems: int) -> set[str]:
+    """Keys of the problems on which the records of `samples` differ most in their share of right ones."""
+    counts: dict[str, dict[tuple, list[int]]] = {}
+    for row in samples:
+        cell = counts.setdefault(problem_key(row), {}).setdefault(key_of(row), [0, 0])
+        cell[0] += row["status"] == "correct"
+        cell[1] += row["status"] != "verifier_error"
+    return set(sorted(counts, key=lambda key: -differ(counts[key].values()))[:num_problems])
