@@ -52,7 +52,7 @@ def read_value(folder: str | Path) -> dict:
 
 
 def whole(row: dict) -> dict:
-    """A sample with what it may leave out: its difficulty, its tokens (those up to its last step), and that it ended."""
+    """A sample with what it may leave out: difficulty, tokens (those up to its last step), and that it ended."""
     thinking = row["steps"][-1]["tokens"] if row.get("steps") else 0
     return {"difficulty": None, "thinking_tokens": thinking, "answer_tokens": 0, "finished": True, **row}
 
