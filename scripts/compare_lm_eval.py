@@ -88,9 +88,10 @@ def replay_model(replies: dict[str, str], tokenizer, missing: list[str]):
 
 def harness(model, task: str, budget, file: Path, **options) -> list[dict]:
     """The samples of the harness on one of our tasks, over a local file."""
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
+    evaluator.add_env_info = lambda results: None  # asks pip for all packages, each time
     name = f"local_{task}_{budget}"
     with tempfile.TemporaryDirectory() as folder:
         local = {
@@ -98,7 +99,7 @@ def harness(model, task: str, budget, file: Path, **options) -> list[dict]:
             "dataset_name": None, "dataset_kwargs": {"data_files": {"test": str(file)}},
         }  # fmt: skip
         (Path(folder) / "local.yaml").write_text(json.dumps(local))  # JSON is YAML
-        found = simple_evaluate(
+        found = evaluator.simple_evaluate(
             model, tasks=[name], task_manager=TaskManager(include_path=folder, include_defaults=False),
             apply_chat_template=True, log_samples=True, bootstrap_iters=0, **options,
         )  # fmt: skip

@@ -48,7 +48,7 @@ def test_what_was_not_probed_has_no_part_in_the_loss():
 
 
 def test_calibration_undoes_a_head_that_is_too_sure():
-    head = ValueHead(ValueHeadConfig(2, (0,), prices=(0.0, 0.1)))
+    head = ValueHead(ValueHeadConfig(2, (0,), prices=(0.0, 0.1))).eval()
     torch.nn.init.normal_(head.open[-1].weight)
     inputs = torch.randn(400, 4)
     with torch.no_grad():

@@ -46,7 +46,7 @@ def test_expected_tokens_by_hand():
 def test_a_saved_head_is_the_same_and_the_model_loads_without_a_word(model, tiny_arithmetic, tmp_path, recwarn):
     from transformers import AutoModelForCausalLM
 
-    first = head(step_rule=StepRule((7,), 1), task="arithmetic")
+    first = head(step_rule=StepRule((7,), 1), task="arithmetic").eval()
     torch.nn.init.normal_(first.open[-1].weight)
     with_calibration(first, {"task": "arithmetic", "price": 0.01})
     model.save_pretrained(tmp_path)

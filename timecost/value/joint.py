@@ -82,7 +82,7 @@ class JointValueHead:
                     probed.hidden.shape[1], horizons_up_to(self.limit), width=128, peek=attends_alone(model),
                     step_rule=self.step_rule, task=self.task, max_thinking_tokens=self.limit,
                 )
-            )  # fmt: skip
+            ).eval()  # fmt: skip
         standardise(self.head, probed)
         self.optimiser = torch.optim.AdamW(self.head.open.parameters(), self.learning_rate)
         self.generator = torch.Generator().manual_seed(self.seed)
