@@ -74,6 +74,46 @@ class AttachLoss(torch.autograd.Function):
         return grad, ctx.loss, *zeros
 
 
+class SideBySide(torch.autograd.Function):
+    """What the queries of each chunk may see: its eidetic set, and of each frame two neighbouring chunks.
+
+    Args: window; sets, (batch, heads, n, M, head_dim) or None; frames, (batch, heads, slots, head_dim), of which the
+    first (n + 1) * window slots count. Returns (batch * n, heads, M + 2 * window * frames, head_dim). One pass over
+    memory each way, where concatenation takes several.
+    """
+
+    @staticmethod
+    def forward(ctx, n, window, sets, *frames):
+        batch, heads, _, size = frames[0].shape
+        kept = 0 if sets is None else sets.shape[3]
+        ctx.sizes = n, window, kept, [frame.shape for frame in frames]
+        out = frames[0].new_empty(batch, n, heads, kept + 2 * window * len(frames), size)
+        if kept:
+            out[:, :, :, :kept] = sets.transpose(1, 2)
+        for i, frame in enumerate(frames):
+            chunks = frame[:, :, : (n + 1) * window].unflatten(2, (n + 1, window)).transpose(1, 2)
+            begin = kept + 2 * window * i
+            out[:, :, :, begin : begin + window] = chunks[:, :-1]
+            out[:, :, :, begin + window : begin + 2 * window] = chunks[:, 1:]
+        return out.flatten(0, 1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        n, window, kept, shapes = ctx.sizes
+        grad, grads = grad.unflatten(0, (-1, n)), []
+        for i, (batch, heads, slots, size) in enumerate(shapes):
+            begin = kept + 2 * window * i
+            frame = grad.new_empty(batch, heads, slots, size)
+            chunks = frame[:, :, : (n + 1) * window].unflatten(2, (n + 1, window)).transpose(1, 2)
+            chunks[:, :-1] = grad[:, :, :, begin : begin + window]
+            chunks[:, -1] = grad[:, -1, :, begin + window : begin + 2 * window]
+            chunks[:, 1:-1] += grad[:, :-1, :, begin + window : begin + 2 * window]
+            frame[:, :, (n + 1) * window :] = 0
+            grads.append(frame)
+        return None, None, grad[:, :, :, :kept].transpose(1, 2) if kept else None, *grads
+
+
 class BMojoRMSNorm(nn.Module):
     """x / rms(x) * weight, in float32 at least."""
 
@@ -258,29 +298,25 @@ class BMojoAttention(nn.Module):
             slots = torch.arange(n * window, device=query.device)
             query = take(query, (slots - offsets).clamp(0, length - 1))
         chunk_index = layout.chunk_index
-        chunked = {name: tensor.unflatten(2, (-1, window)) for name, tensor in framed.items() if name != "score"}
-        # (batch, heads, n, keys, head_dim), and which of them each query of a chunk sees
-        keys = [torch.cat([chunked["key"][:, :, :-1], chunked["key"][:, :, 1:]], dim=3)]
-        values = [torch.cat([chunked["value"][:, :, :-1], chunked["value"][:, :, 1:]], dim=3)]
         i = torch.arange(window, device=query.device)[:, None]
         masks = [self.band(chunk_index[:, :n], 1, i)]
+        keys, values = [framed["key"]], [framed["value"]]
         if self.has_fading:
-            for parts, name in ((keys, "fading_key"), (values, "fading_value")):
-                parts.insert(0, torch.cat([chunked[name][:, :, :-2], chunked[name][:, :, 1:-1]], dim=3))
+            keys.insert(0, framed["fading_key"])
+            values.insert(0, framed["fading_value"])
             masks.insert(0, self.band(chunk_index[:, :n], 2, i))
-        eidetic = None
+        eidetic = kept_keys = kept_values = None
         if self.eidetic_size:
             eidetic = self.eidetic_sets(framed, layout, past)
-            sets = {name: eidetic[name][:, :, :n] for name in ("key", "value")}
             position, full = eidetic["position"][:, :n], eidetic["score"][:, :n] != NEVER
-            keys.insert(0, self.place(sets["key"], position, chunk_index[:, :n], frequencies))
-            values.insert(0, sets["value"])
+            kept_keys = self.place(eidetic["key"][:, :, :n], position, chunk_index[:, :n], frequencies)
+            kept_values = eidetic["value"][:, :, :n]
             masks.insert(0, full[:, :, None].expand(-1, -1, window, -1))
         mask = torch.cat([part.expand(query.shape[0], -1, -1, -1) for part in masks], dim=-1)
         out = self.attend(
             query.unflatten(2, (n, window)).transpose(1, 2).flatten(0, 1),
-            torch.cat(keys, dim=3).transpose(1, 2).flatten(0, 1),
-            torch.cat(values, dim=3).transpose(1, 2).flatten(0, 1),
+            SideBySide.apply(n, window, kept_keys, *keys),
+            SideBySide.apply(n, window, kept_values, *values),
             mask.flatten(0, 1)[:, None],
         )
         out = out.unflatten(0, (-1, n)).transpose(1, 2).flatten(2, 3)

@@ -27,6 +27,8 @@ def causal_conv(
         position: (batch, tokens), index of each token in its sequence; taps do not reach before index 0. None where
             no row holds more than one sequence.
     """
+    if history is None and position is None:
+        return CausalConv.apply(x, weight, lag)
     taps, length = weight.shape[0], x.shape[1]
     reach = taps + lag - 1
     full = F.pad(x, (0, 0, reach, 0)) if history is None else torch.cat([history.to(x.dtype), x], dim=1)
@@ -38,6 +40,39 @@ def causal_conv(
             term = term.masked_fill((position < back)[..., None], 0.0)
         out = term if out is None else out + term
     return out
+
+
+class CausalConv(torch.autograd.Function):
+    """`causal_conv` of new rows of one sequence each, in half the passes over memory that autograd would take."""
+
+    @staticmethod
+    def forward(ctx, x, weight, lag):
+        ctx.save_for_backward(x, weight)
+        ctx.lag = lag
+        dtype, length = torch.promote_types(x.dtype, weight.dtype), x.shape[1]
+        x, weight = x.to(dtype), weight.to(dtype)
+        out = torch.zeros_like(x) if lag else x * weight[0]
+        for i in range(0 if lag else 1, min(weight.shape[0], length - lag)):
+            out[:, lag + i :].addcmul_(x[:, : length - lag - i], weight[i])
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        lag, length, taps = ctx.lag, x.shape[1], weight.shape[0]
+        wide, grad_x, grad_weight = weight.to(grad.dtype), None, None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.zeros_like(grad) if lag else grad * wide[0]
+            for i in range(0 if lag else 1, min(taps, length - lag)):
+                grad_x[:, : length - lag - i].addcmul_(grad[:, lag + i :], wide[i])
+            grad_x = grad_x.to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            grad_weight = torch.zeros_like(wide)
+            for i in range(min(taps, length - lag)):
+                grad_weight[i] = (grad[:, lag + i :] * x[:, : length - lag - i]).sum((0, 1))
+            grad_weight = grad_weight.to(weight.dtype)
+        return grad_x, grad_weight, None
 
 
 def last_tokens(x: torch.Tensor, history: torch.Tensor, counts: list[int]) -> torch.Tensor:
@@ -90,7 +125,9 @@ def ssd_chunked(
     n = (length + padding) // chunk
 
     def chunks(tensor, *shape):
-        tensor = F.pad(tensor.to(dtype), [0, 0] * (tensor.dim() - 2) + [0, padding])
+        tensor = tensor.to(dtype)
+        if padding:
+            tensor = F.pad(tensor, [0, 0] * (tensor.dim() - 2) + [0, padding])
         return tensor.reshape(batch, n, chunk, *shape).transpose(2, 3)
 
     per = heads // groups
