@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from timecost.models.bmojo.layout import make_layout
+from timecost.models.bmojo.modeling_bmojo import SideBySide
 
 
 def attention_inputs(model, input_ids):
@@ -329,8 +330,35 @@ def test_what_cannot_work_is_refused_in_one_line():
         model.generate(input_ids, assistant_model=tiny(), max_new_tokens=2)
     with pytest.raises(ValueError, match="does not support continuous batching"):
         model.init_continuous_batching()
+
+
+def test_a_missing_kernel_is_said_when_the_model_is_made(monkeypatch):
+    from timecost.models.bmojo import ssd
+
+    monkeypatch.setattr(ssd, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="needs the package flash-linear-attention"):
-        tiny(ssm_backend="fla")(input_ids)
+        tiny(ssm_backend="fla")
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_gradients_of_what_stands_side_by_side(size):
+    generator = torch.Generator().manual_seed(0)
+    n, window, batch, heads = 3, 2, 2, 2
+
+    def normal(slots):
+        return torch.randn(batch, heads, *slots, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    sets, frames = normal((n, size)) if size else None, [normal((5 * window,)), normal((4 * window,))]
+
+    def concatenated(sets, *frames):
+        parts = [] if sets is None else [sets]
+        for frame in frames:
+            chunks = frame.unflatten(2, (-1, window))[:, :, : n + 1]
+            parts += [chunks[:, :, :-1], chunks[:, :, 1:]]
+        return torch.cat(parts, 3).transpose(1, 2).flatten(0, 1)
+
+    assert torch.equal(SideBySide.apply(n, window, sets, *frames), concatenated(sets, *frames))
+    assert torch.autograd.gradcheck(lambda *parts: SideBySide.apply(n, window, *parts), (sets, *frames))
 
 
 def trainer_moves_the_predictor(trainer_class, config_class, folder, tmp_path, **kwargs):

@@ -32,7 +32,7 @@ from .cache_bmojo import BMojoCacheLayer
 from .configuration_bmojo import BMojoConfig
 from .innovation import NEVER, Innovation, merge, select_chunks, selection_scores
 from .layout import Layout, make_layout
-from .ssd import causal_conv, last_tokens, ssd_chunked, ssd_fla, ssd_step
+from .ssd import causal_conv, check_fla, last_tokens, ssd_chunked, ssd_fla, ssd_step
 
 
 @dataclass
@@ -136,6 +136,8 @@ class BMojoSSM(nn.Module):
         self.heads, self.head_dim = config.ssm_num_heads, config.ssm_head_dim
         self.groups, self.state_size = config.ssm_n_groups, config.ssm_state_size
         self.chunk_size, self.backend = config.ssm_chunk_size, config.ssm_backend
+        if self.backend == "fla":
+            check_fla()
         self.size = self.heads * self.head_dim
         self.conv_size = self.size + 2 * self.groups * self.state_size
         self.in_proj = nn.Linear(config.hidden_size, self.size + self.conv_size + self.heads, bias=False)
@@ -171,8 +173,8 @@ class BMojoSSM(nn.Module):
         if length == 1 and state is not None:
             y, state = ssd_step(v[:, 0], dt[:, 0], decay, b[:, 0], c[:, 0], self.D, state)
             y = y[:, None]
-        elif self.backend == "fla" and not layout.packed:
-            y, state = ssd_fla(v, dt, decay, b, c, self.D, state)
+        elif self.backend == "fla":
+            y, state = ssd_fla(v, dt, decay, b, c, self.D, state, layout.start)
         else:
             y, state = ssd_chunked(v, dt, decay, b, c, self.D, self.chunk_size, state, layout.start)
         if keep is not None:

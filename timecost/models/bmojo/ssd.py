@@ -7,6 +7,7 @@ dt = 0. `start` marks first tokens of packed sequences; there the state begins a
 """
 
 from functools import wraps
+from importlib.util import find_spec
 
 import torch
 from torch.nn import functional as F
@@ -192,25 +193,57 @@ def ssd_step(
     return y.to(x.dtype), state
 
 
-def ssd_fla(x, dt, A, B, C, D, initial_state=None) -> tuple[torch.Tensor, torch.Tensor]:
-    """`ssd_chunked` by the Triton kernel of flash-linear-attention, for rows of one sequence each.
+def check_fla() -> None:
+    """Raises ImportError without the package flash-linear-attention, RuntimeError without a GPU."""
+    if find_spec("fla") is None:
+        raise ImportError(
+            "ssm_backend='fla' needs the package flash-linear-attention: install it, or set ssm_backend='torch'"
+        )
+    if not torch.cuda.is_available():
+        raise RuntimeError("ssm_backend='fla' needs a GPU, and there is none here: set ssm_backend='torch'")
 
-    Raises ImportError where the package is missing.
-    """
+
+def fla_kernel(device: torch.device):
+    """The Triton kernel. Raises ValueError for tensors that are not on a GPU."""
+    if device.type != "cuda":
+        raise ValueError(
+            f"ssm_backend='fla' needs a GPU, not '{device.type}': move the model, or set ssm_backend='torch'"
+        )
     try:
         from fla.ops.simple_gla import chunk_simple_gla
     except ImportError as error:
-        raise ImportError(
-            "ssm_backend='fla' needs the package flash-linear-attention: install it, or set ssm_backend='torch'"
-        ) from error
-    per = x.shape[2] // B.shape[2]
-    y, state = chunk_simple_gla(
-        q=C.repeat_interleave(per, dim=2).to(x.dtype),
-        k=B.repeat_interleave(per, dim=2).to(x.dtype),
-        v=(x * dt[..., None]).to(x.dtype),
-        g=(dt * A).float(),
-        scale=1.0,
-        initial_state=None if initial_state is None else initial_state.mT.contiguous().float(),
-        output_final_state=True,
-    )
-    return (y + x * D[:, None]).to(x.dtype), state.mT
+        raise ImportError(f"flash-linear-attention cannot be imported ({error}): set ssm_backend='torch'") from error
+    return chunk_simple_gla
+
+
+@full_precision
+def ssd_fla(
+    x: torch.Tensor,
+    dt: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    initial_state: torch.Tensor | None = None,
+    start: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`ssd_chunked` by the kernel of flash-linear-attention: gated linear attention, keys B, queries C, values dt x.
+
+    With `start` the rows become one, cut where sequences begin, and no state is returned. Errors: see fla_kernel.
+    """
+    kernel = fla_kernel(x.device)
+    batch, length, heads = x.shape[:3]
+    per = heads // B.shape[2]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    b, c = (tensor.repeat_interleave(per, dim=2).to(x.dtype) for tensor in (B, C))
+    inputs = {"q": c, "k": b, "v": (x * dt[..., None]).to(x.dtype), "g": (dt * A).to(wide)}
+    if start is not None:
+        inputs = {name: tensor.flatten(0, 1)[None] for name, tensor in inputs.items()}
+        start = start.clone()
+        start[:, 0] = True
+        inputs["cu_seqlens"] = F.pad(start.flatten().nonzero()[:, 0], (0, 1), value=batch * length)
+    elif initial_state is not None:
+        inputs["initial_state"] = initial_state.mT.contiguous().to(wide)
+    y, state = kernel(**inputs, scale=1.0, output_final_state=start is None)
+    y = y.reshape(x.shape) + x * D[:, None]
+    return y.to(x.dtype), None if state is None else state.mT.to(wide)
