@@ -4,7 +4,8 @@
     python scripts/bench_bmojo.py speed                                            # training tokens/s, L = 1024
     python scripts/bench_bmojo.py decode --contexts 8192,32768                     # ms a token against Llama
     python scripts/bench_bmojo.py bytes --contexts 2048,8192,32768
-    python scripts/bench_bmojo.py swaps                                            # sets of float32 against float64
+    python scripts/bench_bmojo.py swaps                                            # chunks against steps, by dtype
+    python scripts/bench_bmojo.py rollout               # log-probabilities of roll-outs against those of training
 
 The same commands run on a CPU and on a GPU. Each writes docs/results/bmojo_<command>.json.
 """
@@ -304,7 +305,54 @@ def run_swaps(args, device) -> dict:
     return found
 
 
-RUNS = {"mqar": run_mqar, "speed": run_speed, "decode": run_decode, "bytes": run_bytes, "swaps": run_swaps}
+def run_rollout(args, device) -> dict:
+    """|log p(roll-out) - log p(training)| of each sampled token: what GRPO assumes to be zero.
+
+    Roll-outs are sampled with a cache, in a batch padded on the left, as TRL does; the training side is one forward
+    pass over prompt and completion.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import timecost.models.bmojo  # noqa: F401  registers the class
+    from timecost.tasks import arithmetic, resolve_model
+
+    found = {}
+    for name in args.models.split(","):
+        for dtype in (torch.float32, torch.bfloat16):
+            folder = resolve_model(name)
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+            prompts = [problem.prompt for problem in arithmetic.problems("validation", args.num_problems)]
+            inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(device)
+            torch.manual_seed(0)
+            out = model.generate(
+                **inputs, do_sample=True, temperature=1.0, top_k=0, max_new_tokens=arithmetic.MAX_COMPLETION_LENGTH,
+                output_logits=True, return_dict_in_generate=True,
+            )  # fmt: skip
+            width = inputs["input_ids"].shape[1]
+            completion = out.sequences[:, width:]
+            rolled = torch.stack(out.logits, 1).float().log_softmax(-1).gather(2, completion[..., None])[..., 0]
+            ends = (completion == tokenizer.eos_token_id).long()
+            written = ends.cumsum(1) - ends == 0
+            mask = torch.cat([inputs["attention_mask"], written.long()], 1)
+            with torch.no_grad():
+                logits = model(out.sequences, attention_mask=mask, use_cache=False).logits[:, width - 1 : -1]
+            trained = logits.float().log_softmax(-1).gather(2, completion[..., None])[..., 0]
+            distance = (rolled - trained).abs()[written]
+            key = str(dtype).removeprefix("torch.")
+            found.setdefault(name, {})[key] = {
+                "tokens": int(written.sum()), "max": distance.max().item(), "mean": distance.mean().item(),
+                "share_above_0.1": (distance > 0.1).double().mean().item(),
+            }  # fmt: skip
+            print(name, key, found[name][key], flush=True)
+    return found
+
+
+RUNS = {
+    "mqar": run_mqar, "speed": run_speed, "decode": run_decode, "bytes": run_bytes, "swaps": run_swaps,
+    "rollout": run_rollout,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -322,6 +370,10 @@ def main() -> None:
             sub.add_argument("--seeds", default="0,1,2")
             sub.add_argument("--steps", type=int, default=0, help="0: those of the setting")
             sub.add_argument("--ledger", type=Path, default=Path("outputs/bmojo_mqar.jsonl"))
+            continue
+        if name == "rollout":
+            sub.add_argument("--models", default="arithmetic_base_bmojo,arithmetic_base", help="folders or names")
+            sub.add_argument("--num_problems", type=int, default=128)
             continue
         swaps = name == "swaps"
         sub.add_argument("--width", type=int, default=128 if swaps else 512)

@@ -20,6 +20,7 @@ from pathlib import Path
 from timecost.errors import UserError
 
 ARMS = {"accuracy": "arithmetic_accuracy", "levin": "arithmetic_levin"}  # label -> packaged recipe
+BASES = {"llama": "arithmetic_base", "bmojo": "arithmetic_base_bmojo"}  # backbone -> packaged model
 REFERENCE = "accuracy"  # what the speed-up is measured against
 NUM_STEPS = 120
 NUM_PROBLEMS, NUM_SAMPLES = 300, 8
@@ -240,10 +241,13 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of training and sampling (default: 0)")
     parser.add_argument("--num_problems", type=int, default=NUM_PROBLEMS, help="problems to evaluate on")
     parser.add_argument("--num_samples", type=int, default=NUM_SAMPLES, help="samples per problem")
-    parser.add_argument("--model_name_or_path", default="arithmetic_base", help="model to start from")
+    parser.add_argument("--backbone", choices=BASES, default="llama", help="the packaged model to start from")
+    parser.add_argument("--model_name_or_path", help="model to start from, instead of a packaged one")
     args = parser.parse_args(argv)
     started = time.monotonic()
-    records = demo(**vars(args))
+    options = vars(args)
+    options["model_name_or_path"] = args.model_name_or_path or BASES[options.pop("backbone")]
+    records = demo(**options)
     minutes = (time.monotonic() - started) / 60
     print(table(records))
     print(f"{minutes:.1f} minutes. The report: {Path(args.out) / 'report.html'}")

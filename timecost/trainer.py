@@ -58,6 +58,12 @@ class TimeCostTrainer(GRPOTrainer):
         for name in ("tools", "rollout_func", "environment_factory"):
             if kwargs.get(name):
                 raise UserError(f"{name} is not supported: time is counted over one completion without tool calls")
+        engines = args.use_vllm or args.use_transformers_continuous_batching
+        if engines and getattr(getattr(model, "config", None), "model_type", None) == "bmojo":
+            raise UserError(
+                "a B'MOJO is known neither to vLLM nor to continuous batching: set use_vllm and "
+                "use_transformers_continuous_batching to false"
+            )
         rewards = [verifier, *(reward_funcs if isinstance(reward_funcs, list) else filter(None, [reward_funcs]))]
         self.objective = bind_objective(args)
         self.style_of = style_of
