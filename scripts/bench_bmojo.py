@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 VOCABULARY = 8192
-RATES = (3e-3, 6e-3, 1.2e-2)
+RATES = (3e-3, 1e-2)
 MODELS = ("bmojo", "bmojo_f", "sliding_window", "mamba2")
 SIZES = (4, 8, 16, 24, 32)
 

@@ -270,3 +270,13 @@ def test_efforts_that_the_model_does_not_know(tiny_arithmetic, tmp_path):
         make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1})
     with pytest.raises(UserError, match="which accuracy does not have"):
         make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1}, objective="accuracy")
+
+
+def test_engines_that_do_not_know_a_bmojo_are_refused_in_one_line(tiny_arithmetic, tmp_path):
+    from bmojo_models import tiny
+
+    for engine in ("use_vllm", "use_transformers_continuous_batching"):
+        args = TimeCostConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, report_to="none", **{engine: True})
+        with pytest.raises(UserError, match="known neither to vLLM nor to continuous batching: set use_vllm") as error:
+            TimeCostTrainer(tiny(), args, verifier=odd_length)
+        assert "\n" not in str(error.value)

@@ -246,8 +246,8 @@ def run(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     started = time.monotonic()
     options = vars(args)
-    options["model_name_or_path"] = args.model_name_or_path or BASES[options.pop("backbone")]
-    records = demo(**options)
+    packaged = BASES[options.pop("backbone")]
+    records = demo(**{**options, "model_name_or_path": args.model_name_or_path or packaged})
     minutes = (time.monotonic() - started) / 60
     print(table(records))
     print(f"{minutes:.1f} minutes. The report: {Path(args.out) / 'report.html'}")
