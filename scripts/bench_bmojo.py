@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 VOCABULARY = 8192
-RATES = (3e-3, 1e-2)
+RATES = (2e-3, 5e-3)
 MODELS = ("bmojo", "bmojo_f", "sliding_window", "mamba2")
 SIZES = (4, 8, 16, 24, 32)
 
@@ -167,6 +167,8 @@ def run_speed(args, device) -> dict:
             print(f"round {i}: {name} {rounds[name][-1]:.0f} tokens/s", flush=True)
     rounds = {name: values[1:] for name, values in rounds.items()}  # the first is warm-up
     return {
+        "length": args.length,
+        "batch_size": args.batch_size,
         "parameters": {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()},
         "tokens_per_second": rounds,
         "median_ratio": {

@@ -29,7 +29,7 @@ class Setting:
     eidetic_size: int = 16
     width: int = 64
     layers: int = 1
-    steps: int = 1000
+    steps: int = 600
     batch_size: int = 32
 
 
