@@ -381,7 +381,7 @@ def main() -> None:
         sub.add_argument("--width", type=int, default=128 if swaps else 512)
         sub.add_argument("--window", type=int, default=16 if swaps else 128)
         sub.add_argument("--eidetic_size", type=int, default=16 if swaps else 64)
-        sub.add_argument("--layers", type=int, default=2 if swaps else 6)
+        sub.add_argument("--layers", type=int, default=6 if name in ("speed", "decode") else 2)
         if name in ("speed", "swaps"):
             sub.add_argument("--length", type=int, default=256 if swaps else 1024)
             sub.add_argument("--batch_size", type=int, default=16 if swaps else 1)
