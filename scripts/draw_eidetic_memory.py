@@ -77,7 +77,7 @@ def draw(model, inputs, texts: list[str], needed: list[bool], about: str):
                 cells[chunk, : chunk * window] = 1
                 cells[chunk, max(0, (chunk - 2) * window + 1) : chunk * window] = 2
                 cells[chunk, max(0, (chunk - 1) * window + 1) : (chunk + 1) * window] = 3
-                cells[chunk, kept[layer, chunk][kept[layer, chunk] >= 0]] = 4
+                cells[chunk, kept[layer, chunk][kept[layer, chunk] >= 0]] = 4  # seen where the window has left it
             axes.pcolormesh(cells, cmap=ListedColormap(colours), vmin=0, vmax=4, edgecolors=PAPER, linewidth=0.6)
             axes.invert_yaxis()
             axes.grid(False)

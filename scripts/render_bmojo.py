@@ -27,8 +27,8 @@ def mqar_section() -> str:
         "## Recall (MQAR)\n",
         "Keys and values, then each key again; the model must name its value. Models of one table have about as many "
         "parameters without embeddings, the same learning rates (every rate with the first seed, then the best), steps "
-        "and data. `needed` are shares of the queries by where their value lies: in the window, seen only as an SSM "
-        "output, or beyond both; `held` is the share of these last that the set of the first layer holds.\n",
+        "and data. `beyond` is the share of the queries whose value lies beyond the window, `held` the share of these "
+        "that the set of the first layer holds.\n",
     ]
     for form, rows in forms.items():
         setting = json.loads(form)
@@ -41,10 +41,10 @@ def mqar_section() -> str:
                     row["model"], str(size) if held else "0", f"{row['mean_accuracy']:.3f}",
                     ", ".join(f"{value:.3f}" for value in row["accuracies"]), f"{row['rate']:g}",
                     str(row["mixing_parameters"]), f"{statistics.mean(held):.3f}" if held else "",
-                    " / ".join(f"{where[name]:.2f}" for name in ("window", "faded", "beyond")) if where else "",
+                    f"{where['beyond']:.2f}" if where else "",
                 ]
             )  # fmt: skip
-        header = ["model", "kept tokens", "accuracy", "by seed", "rate", "parameters", "held", "needed"]
+        header = ["model", "kept tokens", "accuracy", "by seed", "rate", "parameters", "held", "beyond"]
         parts += [
             f"{setting['length']} tokens, {setting['pairs']} pairs, window {setting['window']}, {setting['gaps']} "
             f"distances, {setting['filler']} filler, vocabulary {setting['vocabulary']}, {setting['layers']} layer(s), "

@@ -17,7 +17,8 @@ def attention_inputs(model, input_ids):
     x = layer.input_layernorm(backbone.embed_tokens(input_ids))
     rotary = (*backbone.rotary_emb(x, position_ids=layout.position), backbone.rotary_emb.inv_freq)
     s = layer.ssm(x, layout, {}, None)
-    innovation = layer.innovation(s)[0] if layer.innovation else None
+    embedded = backbone.embed_tokens(input_ids)
+    innovation = layer.innovation(s, embedded)[0] if layer.innovation else None
     return x, s, innovation, layout, rotary
 
 
@@ -33,8 +34,8 @@ def dense_attention(attention, x, s, innovation, rotary, window: int, size: int)
         for t in range(x.shape[1]):
             seen = list(range(max(t - window + 1, 0), t + 1))
             if size:
-                eligible = range(max(t // window - 1, 0) * window)
-                seen += sorted(eligible, key=lambda j: (-innovation[row, j].item(), j))[:size]
+                kept = sorted(range(t // window * window), key=lambda j: (-innovation[row, j].item(), j))[:size]
+                seen += [j for j in kept if j <= t - window]
             faded = list(range(max(t - 2 * window + 1, 0), max(t - window + 1, 0)))
             keys = torch.cat([k[row][:, seen], sk[row][:, faded]], 1)
             values = torch.cat([v[row][:, seen], sv[row][:, faded]], 1)
@@ -62,6 +63,7 @@ FORMS = {
     "compact": {"eidetic_positions": "compact"},
     "untied, qk_norm, no qk_conv": {"tie_memory_projections": False, "qk_norm": True, "qk_conv": 0},
     "ssm_residual, groups": {"ssm_residual": True, "ssm_n_groups": 2, "num_key_value_heads": 4},
+    "innovation of outputs": {"innovation_target": "output"},
     "threshold": {"eidetic_policy": "threshold", "eidetic_threshold": 0.8},
     "random": {"eidetic_policy": "random"},
     "recency": {"eidetic_policy": "recency"},

@@ -4,7 +4,7 @@ A layer runs a state-space model over its input and attends, in one softmax, to
 
     the window       tokens (t - W, t]
     fading memory    outputs of the state-space model at (t - 2W, t - W], which summarise everything before them
-    eidetic memory   at most M tokens from before the previous chunk, chosen by the innovation test
+    eidetic memory   of M tokens from before the chunk, chosen by the innovation test, those beyond the window
 
 Published code has the first two only; what the paper leaves open is said in docs/bmojo.md.
 """
@@ -313,7 +313,8 @@ class BMojoAttention(nn.Module):
             position, full = eidetic["position"][:, :n], eidetic["score"][:, :n] != NEVER
             kept_keys = self.place(eidetic["key"][:, :, :n], position, chunk_index[:, :n], frequencies)
             kept_values = eidetic["value"][:, :, :n]
-            masks.insert(0, full[:, :, None].expand(-1, -1, window, -1))
+            beyond = position[:, :, None] <= (chunk_index[:, :n, None, None] - 1) * window + i
+            masks.insert(0, full[:, :, None] & beyond)
         mask = torch.cat([part.expand(query.shape[0], -1, -1, -1) for part in masks], dim=-1)
         out = self.attend(
             query.unflatten(2, (n, window)).transpose(1, 2).flatten(0, 1),
@@ -424,7 +425,8 @@ class BMojoAttention(nn.Module):
             position = past["eidetic_position"][:, None]
             keys.insert(0, self.place(past["eidetic_key"][:, :, None], position, chunk_index, frequencies)[:, :, 0])
             values.insert(0, past["eidetic_value"])
-            masks.insert(0, past["eidetic_score"] != NEVER)
+            beyond = past["eidetic_position"] <= layout.position - window
+            masks.insert(0, (past["eidetic_score"] != NEVER) & beyond)
         mask = torch.cat(masks, dim=-1)[:, None, None]
         out = self.attend(query, torch.cat(keys, dim=2), torch.cat(values, dim=2), mask)
         keep.update(cached)
@@ -434,13 +436,13 @@ class BMojoAttention(nn.Module):
         return out
 
     def roll(self, cached: dict, layout: Layout, past: dict, keep: dict, rows: torch.Tensor) -> None:
-        """The chunk of these rows is full: the oldest chunk leaves the frames and is offered to the eidetic set."""
+        """The chunk of these rows is full: it is offered to the eidetic set, and the oldest one leaves the frames."""
         window = self.window
         if self.eidetic_size:
             size = self.eidetic_size
-            scores = cached["score"][rows, :window]
-            first = (layout.chunk_index[rows, :1] - 1) * window
-            pool = {name: torch.cat([past[f"eidetic_{name}"][rows], cached[name][rows, :, :window]], dim=2)
+            scores = cached["score"][rows, window:]
+            first = layout.chunk_index[rows, :1] * window
+            pool = {name: torch.cat([past[f"eidetic_{name}"][rows], cached[name][rows, :, window:]], dim=2)
                     for name in ("key", "value")}  # fmt: skip
             steps = torch.arange(window, device=rows.device)
             places = torch.cat([past["eidetic_position"][rows], first + steps], dim=1)
@@ -474,7 +476,9 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         self.self_attn = BMojoAttention(config)
         self.ssm = BMojoSSM(config) if config.has_ssm else None
         self.kernel = kernel = config.innovation_kernel
-        self.innovation = Innovation(config.hidden_size, kernel, config.rms_norm_eps) if config.eidetic_size else None
+        rank = config.innovation_rank if config.innovation_target == "input" else 0
+        sizes = (config.hidden_size, kernel, config.rms_norm_eps, rank)
+        self.innovation = Innovation(*sizes) if config.eidetic_size else None
         if config.intermediate_size:
             self.post_attention_layernorm = BMojoRMSNorm(config.hidden_size, config.rms_norm_eps)
             self.mlp = LlamaMLP(config)
@@ -496,7 +500,7 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         if self.ssm is not None:
             s = self.ssm(x, layout, past, keep)
         if self.innovation is not None:
-            innovation, r = self.innovation(s, past.get("past"), layout.conv_position)
+            innovation, r = self.innovation(s, hidden_states, past.get("past"), layout.conv_position)
             if keep is not None:
                 history = past.get("past")
                 if history is None:
@@ -548,6 +552,10 @@ class BMojoPreTrainedModel(PreTrainedModel):
             last_value = torch.zeros_like(module.weight, device="cpu")
             last_value[0] = 1.0
             init.copy_(module.weight, last_value)
+            if module.down is not None:  # small, but not zero: equal innovations would be ties
+                for part in (module.down, module.up):
+                    init.normal_(part, std=part.shape[1] ** -0.5 / 4)
+                init.zeros_(module.bias)
         elif isinstance(module, BMojoAttention) and module.qk_conv is not None:
             identity = torch.zeros_like(module.qk_conv, device="cpu")
             identity[0] = 1.0
