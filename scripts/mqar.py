@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, fields
 
 GAPS = {"power": 0.01 - 1, "uniform": 0.0}  # exponent of the distances of the queries
-CONTROLS = ("random", "recency", "first")  # other ways to choose the tokens that are kept
+CONTROLS = ("output", "random", "recency", "first")  # other ways to choose the tokens that are kept
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def builders(setting: Setting) -> dict:
     """Name -> function that makes the model of a width. The controls keep as many tokens, chosen otherwise."""
     without = {"eidetic_size": 0}
     policies = {
+        "output": {"innovation_target": "output"},
         "random": {"eidetic_policy": "random"},
         "recency": {"eidetic_policy": "recency"},
         "first": {"eidetic_policy": "threshold", "eidetic_threshold": 0.0},
