@@ -99,6 +99,8 @@ def algebra(rng: random.Random):
     if made.is_rational or not made.is_finite and made.is_finite is not None:
         return None
     equal = rng.choice([made, sympy.expand(made), sympy.factor(sympy.expand(made))])
+    if len(sympy.latex(equal)) > 5 * len(sympy.latex(made)):
+        return None  # multiplied out beyond what is accepted
     if rng.random() < 0.5:
         return f"\\boxed{{{sympy.latex(equal)}}}", sympy.latex(made), "correct"
     different = equal + rng.choice([1, -1, x, 2 * y, sympy.pi])

@@ -4,6 +4,7 @@ python scripts/render_results.py
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 RESULTS = Path("docs/results")
@@ -22,6 +23,8 @@ was made so that a saving exists and its size is known; it says nothing about ho
 
 def interval(record: dict, name: str, spec: str, scale: float = 1.0) -> str:
     value, low, high = (record[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return "unknown"
     return f"{scale * value:{spec}} [{scale * low:{spec}}, {scale * high:{spec}}]"
 
 
@@ -130,45 +133,84 @@ def against_forced(name: str, levin: dict, styles: dict) -> str:
     )
 
 
+def percent(estimate: dict) -> str:
+    return f"{100 * estimate['value']:.2f} [{100 * estimate['low']:.2f}, {100 * estimate['high']:.2f}]"
+
+
 def budgets_section() -> str:
     result, note = load("budgets")
+    pooled, seeds = result["pooled"], result["seeds"]
 
-    def rows_of(table_of: dict, model: str, enforce: str, condition: bool) -> list[list[str]]:
+    def rows_of(model: str, enforce: str, condition: bool) -> list[list[str]]:
         rows = []
-        for cell in table_of[model]:
+        for place, cell in sorted(enumerate(pooled[model]), key=lambda item: item[1]["budget"] or 0):
             if (cell["enforce"], cell["condition"]) != (enforce, condition) or cell["budget"] is None:
                 continue
+            by_seed = ", ".join(
+                f"{100 * table_of[model][place]['correct']['value']:.1f}" for table_of in seeds.values()
+            )
             use = cell.get("use_where_needed")
             rows.append(
                 [
-                    str(cell["budget"]), *(percent(cell[key]) for key in ("correct", "over", "answered", "escaped")),
+                    str(cell["budget"]), percent(cell["correct"]), by_seed,
+                    *(f"{100 * cell[key]['value']:.2f}" for key in ("over", "answered", "escaped")),
                     f"{cell['thinking']['value']:.2f}", "" if use is None else f"{100 * use:.0f} %",
                 ]
             )  # fmt: skip
         return rows
 
-    def percent(estimate: dict) -> str:
-        return f"{100 * estimate['value']:.2f} [{100 * estimate['low']:.2f}, {100 * estimate['high']:.2f}]"
-
-    pooled = result["pooled"]
-    header = ["budget", "accuracy, %", "over it, %", "answered, %", "escaped, %", "thinking tokens", "use where needed"]
+    header = ["budget", "accuracy, %", "by seed", "over it, %", "answered, %", "escaped, %", "thinking tokens",
+              "use where needed"]  # fmt: skip
     free = [
-        [name, percent(cell["correct"]), f"{cell['thinking']['value']:.2f}"]
+        [name, percent(cell["correct"]), f"{cell['tokens']['value']:.2f}"]
         for name in ("budget", "levin", "accuracy") for cell in pooled[name] if cell["budget"] is None
+    ]  # fmt: skip
+    against = [
+        [name, f"{entry['tokens']:.2f}",
+         " and ".join("no bound" if budget is None else str(budget) for budget in entry["budgets"]),
+         interval(entry, "accuracy_difference", "+.2f", 100)]
+        for name, entry in [*((f"seed {seed}", seeds[seed]["against_levin"]) for seed in seeds),
+                            ("all seeds", pooled["against_levin"])]
     ]  # fmt: skip
     return "\n".join(
         [
             "## Budgets\n",
-            f"{result['num_problems']} test problems, {result['num_samples']} samples each, three seeds pooled. Use "
-            "where needed: mean thinking over the budget, on problems that take at least the budget when unbounded.\n",
+            f"Recipe `arithmetic_budget` (400 steps). {result['num_problems']:,} test problems, "
+            f"{result['num_samples']} samples each, seeds 0, 1, 2 pooled. A reply that overran its budget counts as "
+            "right here when its answer is. A problem needs a budget when its shortest worked solution, two operations "
+            "a step, fits into it and not into the rung beneath, and problems as long are answered without thinking "
+            "less than 95 % of the time; use is the mean of thinking over the budget on those.\n",
             "The prompt asks, nothing is enforced:\n",
-            table(header, rows_of(pooled, "budget", "none", True)),
-            "Enforced (hard), between the rungs too:\n",
-            table(header, sorted(rows_of(pooled, "budget", "hard", True), key=lambda row: int(row[0]))),
+            table(header, rows_of("budget", "none", True)),
+            "Enforced (hard), without thinking (0) and between the rungs too:\n",
+            table(header, rows_of("budget", "hard", True)),
             "The model trained for accuracy alone, cut at the same bounds:\n",
-            table(header, sorted(rows_of(pooled, "accuracy", "hard", False), key=lambda row: int(row[0]))),
+            table(header, rows_of("accuracy", "hard", False)),
             "Without a bound:\n",
-            table(["model", "accuracy, %", "thinking tokens"], free),
+            table(["model", "accuracy, %", "tokens"], free),
+            "Against `levin` (200 steps, no budgets) at the same mean tokens, by mixing two requests that the prompt "
+            "makes:\n",
+            table(["run", "tokens", "requests mixed", "accuracy difference, points"], against),
+            note,
+        ]
+    )
+
+
+def efforts_section() -> str:
+    result, note = load("efforts")
+    rows = []
+    for place, cell in enumerate(result["pooled"]["effort"]):
+        by_seed = [seed["effort"][place] for seed in result["seeds"].values()]
+        rows.append(
+            [cell["effort"], percent(cell["correct"]), f"{cell['tokens']['value']:.2f}",
+             ", ".join(f"{100 * one['correct']['value']:.1f}" for one in by_seed),
+             ", ".join(f"{one['tokens']['value']:.1f}" for one in by_seed)]
+        )  # fmt: skip
+    return "\n".join(
+        [
+            "## Efforts\n",
+            "Recipe `arithmetic_effort`, the same problems and samples; each effort is asked for by its token alone.\n",
+            table(["effort", "accuracy, %", "tokens", "accuracy by seed", "tokens by seed"], rows),
             note,
         ]
     )
@@ -212,6 +254,52 @@ def forms_section() -> str:
     )
 
 
+def objectives_section(phase: str) -> str:
+    result, note = load(f"objectives_{phase}")
+    titles = {"screen": "Objectives, screened", "final": "Objectives, final", "harder": "Objectives on a harder family"}
+    arms = [
+        [
+            row["label"],
+            interval(row, "accuracy", ".2f", 100),
+            interval(row, "tokens_mean", ".2f"),
+            interval(row, "tokens_ratio", ".3f"),
+            interval(row, "speedup_bits", "+.2f"),
+            f"{row['collapses']} of {len(row['seeds'])}",
+        ]
+        for row in result["arms"]
+    ]
+    ranking = [
+        [
+            row["label"], interval(row, "hypervolume", ".4f"),
+            interval(row, "tokens_at", ".2f") if row["tokens_at"] is not None else "not reached",
+            "yes" if row["within"] else "no",
+        ]
+        for row in result["ranking"]
+    ]  # fmt: skip
+    point, style = result["reference_point"], result["base_best_style"]
+    lines = [
+        f"## {titles[phase]}\n",
+        f"{result['num_problems']} {result['split']} problems of `{result['task']}`, {result['num_samples']} samples "
+        f"each, {result['steps']} steps. Intervals are from a bootstrap over problems, and over seeds where there are "
+        "several. Ratio of tokens and speed-up are against `accuracy`. A collapse: log p − 0.05 log T more than "
+        f"{result['collapse_margin']} below {style['value']:.3f}, that of the start model's style {style['style']}.\n",
+        table(["objective", "accuracy, %", "tokens", "ratio of tokens", "speed-up, bits", "collapses"], arms),
+        f"![Accuracy against tokens](images/objectives_{phase}.png)\n",
+        "Ranking: tokens at 1 point less than the accuracy of `accuracy`, on lines between an objective's points and "
+        f"its; hypervolume beyond {point['tokens']:.1f} tokens and {100 * point['accuracy']:.1f} % (5 points below).\n",
+        table(["objective, best strength", "hypervolume", "tokens at equal accuracy", "within 1 point"], ranking),
+    ]
+    if rivals := result["against_best_rival"]:
+        lines.append(
+            f"`levin` over the best rival: hypervolume {interval(rivals, 'hypervolume_ratio', '.3f')} "
+            f"(`{rivals['hypervolume_rival']}`), tokens at equal accuracy "
+            f"{interval(rivals, 'tokens_at_ratio', '.3f')} (`{rivals['tokens_at_rival']}`).\n"
+        )
+    for failure in result["failures"]:
+        lines.append(f"`{failure['run']}` failed: {failure['error']}\n")
+    return "\n".join([*lines, note])
+
+
 def step_time_section() -> str:
     result, note = load("step_time")
     rows = [[name, f"{entry['median_ratio']:.3f}"] for name, entry in result.items()]
@@ -230,7 +318,9 @@ def main() -> None:
         "arithmetic_main": main_section,
         "arithmetic_elasticity": elasticity_section,
         "arithmetic_forms": forms_section,
+        **{f"objectives_{phase}": partial(objectives_section, phase) for phase in ("screen", "final", "harder")},
         "budgets": budgets_section,
+        "efforts": efforts_section,
         "step_time": step_time_section,
     }
     parts = [INTRO, *(section() for name, section in sections.items() if (RESULTS / f"{name}.json").exists())]

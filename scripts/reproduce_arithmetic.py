@@ -36,6 +36,8 @@ class Run:
     recipe: str | None
     splits: dict[str, int]
     overrides: dict = field(default_factory=dict)
+    task: str = "arithmetic"
+    num_samples: int = 8
 
 
 def plan() -> dict[str, list[Run]]:
@@ -73,12 +75,13 @@ def make(run: Run, folder: Path) -> None:
         model = str(here / "model")
         if not (here / "model" / "train_summary.json").exists():
             flags = [flag for key, value in run.overrides.items() for flag in (f"--{key}", as_flag(value))]
+            flags += [] if run.task == "arithmetic" else ["--task", run.task]
             timecost("train", "--config", run.recipe, "--output_dir", model, "--resume", "auto", *flags)
     for split, num_problems in run.splits.items():
         if not (here / split / "results.json").exists():
             timecost(
-                "evaluate", "--model_name_or_path", model, "--label", run.name, "--tasks", "arithmetic",
-                "--split", split, "--num_problems", str(num_problems), "--num_samples", "8",
+                "evaluate", "--model_name_or_path", model, "--label", run.name, "--tasks", run.task,
+                "--split", split, "--num_problems", str(num_problems), "--num_samples", str(run.num_samples),
                 "--output_path", str(here / split),
             )  # fmt: skip
     print(f"{run.name}: done", flush=True)

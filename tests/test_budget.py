@@ -9,6 +9,7 @@ from timecost.budget import (
     check_rungs,
     draw_budget,
     ladder_of,
+    open_rungs,
     parse_budget,
     round_down,
     smallest_rung,
@@ -58,6 +59,14 @@ def test_a_group_draws_one_budget_and_every_process_the_same():
     assert all(60 <= budgets.count(rung) <= 90 for rung in RUNGS)
     prompts = {prompt for prompt, budget in draws if budget is None}
     assert prompts == {"p", "<|budget_inf|>p"}
+
+
+def test_a_prior_and_a_curriculum_of_rungs():
+    budgets = [draw_budget("p", RUNGS, 0.0, step, prior=[0, 1, 0, 3])[1] for step in range(400)]
+    assert set(budgets) == {16, 64} and 70 <= budgets.count(16) <= 130
+    assert [tuple(open_rungs(RUNGS, share)) for share in (0.0, 0.25, 0.3, 0.7, 1.0, 9.0)] == [
+        (64,), (64,), (32, 64), (16, 32, 64), RUNGS, RUNGS
+    ]  # fmt: skip
 
 
 def test_a_model_learns_the_tokens_of_a_ladder(tiny_qwen3):

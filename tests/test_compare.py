@@ -88,3 +88,31 @@ def test_of_several_models_one_must_be_named(folder):
         compare_runs(both, both, "fast", "slwo")
     compared = compare_runs(both, both, "fast", "slow")
     assert compared["comparisons"][0]["tokens_ratio"] == pytest.approx(9 / 19)
+
+
+def sweep(folder, name, tokens, *ways, **settings):
+    """A run at budget 8, enforced in several ways, and at inf."""
+    for budget, enforce in [*(("8", way) for way in ways), ("inf", "none")]:
+        path = folder(name, rows_of(name, tokens, budget=budget, enforce=enforce), **settings)
+    return path
+
+
+def test_each_way_to_enforce_is_compared_with_the_same(folder):
+    compared = compare_runs(sweep(folder, "a", 9, "none", "hard"), sweep(folder, "b", 19, "none", "soft"))
+    assert [(one["budget"], one["enforce"]) for one in compared["comparisons"]] == [
+        ("8", ["none", "none"]), ("inf", ["none", "none"]),
+    ]  # fmt: skip
+    assert compared["left_out"] == ["t at budget 8 (hard)", "t at budget 8 (soft)"]
+
+
+def test_only_a_baseline_may_be_enforced_in_another_way(folder):
+    a = sweep(folder, "a", 9, "none")
+    with pytest.raises(UserError, match="sampling: enforce is none in A and hard in B"):
+        compare_runs(a, sweep(folder, "b", 19, "hard"))
+    compared = compare_runs(a, sweep(folder, "c", 19, "hard", baseline="truncation"))
+    assert [one["enforce"] for one in compared["comparisons"]] == [["none", "none"], ["none", "hard"]]
+
+
+def test_another_number_of_examples_is_refused(folder):
+    with pytest.raises(UserError, match="sampling: num_fewshot is 4 in A and 0 in B"):
+        compare_runs(folder("a", rows_of("m", 9), num_fewshot=4), folder("b", rows_of("m", 9)))

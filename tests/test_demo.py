@@ -1,5 +1,6 @@
 """The demo's parts with stand-ins for its child processes, and once in full with two steps of training."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -105,10 +106,29 @@ def test_a_backbone_is_a_packaged_model(tmp_path, monkeypatch):
 
 
 def test_table_leaves_the_reference_without_a_comparison():
-    record = {"accuracy": 0.9, "tokens_mean": 20.0, "reference": "accuracy", "tokens_ratio": 0.5, "speedup_bits": 1.0}
+    record = {
+        "accuracy": 0.9, "tokens_mean": 20.0, "reference": "accuracy", "tokens_ratio": 0.5, "speedup_bits": 1.0,
+        "budget": "inf",
+    }  # fmt: skip
     lines = demo.table([{**record, "model": "accuracy"}, {**record, "model": "levin"}]).splitlines()
     assert lines[1].split() == ["accuracy", "90.0", "%", "20.0"]
     assert lines[2].split() == ["levin", "90.0", "%", "20.0", "0.50", "+1.00"]
+    assert demo.table([{**record, "model": "budget", "budget": "8"}]).splitlines()[1].startswith("budget 8 ")
+
+
+def test_one_problem_at_four_budgets_is_one_that_more_thinking_helps(tmp_path):
+    rows = [
+        {"model": "budget", "task": "arithmetic", "budget": budget, "problem": problem, "sample": 0,
+         "prompt": f"p{problem}=", "answer": "3", "thinking_tokens": 5, "completion": f"c{budget}",
+         "status": "correct" if problem == 0 or budget == "64" else "incorrect"}
+        for problem in (0, 1) for budget in demo.SHOWN
+    ]  # fmt: skip
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = demo.one_problem(tmp_path).splitlines()
+    assert lines[0] == "One problem at 4 budgets: p1=   (answer 3)"
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["8:", "wrong,"], ["16:", "wrong,"], ["32:", "wrong,"], ["64:", "right,"]
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -128,7 +148,8 @@ def test_demo_in_two_steps(tiny_arithmetic, tmp_path):
     command += ["--model_name_or_path", tiny_arithmetic, "--out", str(tmp_path / "demo")]
     done = finish(command, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[:4]] == ["model", "base", "accuracy", "levin"]
+    first = [line.split()[0] for line in done.stdout.splitlines()[:10]]
+    assert first == ["model", "base", "accuracy", "levin", *["budget"] * 5, "One"]
     written = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert {*demo.WRITTEN, "accuracy", "levin", "logs"} == written
+    assert {*demo.WRITTEN, *demo.ARMS, "logs"} == written
     assert "train levin: step 2 of 2" in done.stderr

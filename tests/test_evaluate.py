@@ -6,9 +6,10 @@ import pytest
 
 from timecost.errors import UserError
 from timecost.evaluation import evaluate as module
-from timecost.evaluation.evaluate import answer_text, evaluate, run
+from timecost.evaluation.evaluate import evaluate, run
 from timecost.evaluation.records import compare, compare_all, make_record, pick_reference
 from timecost.evaluation.results import read_results, read_samples, write_results
+from timecost.evaluation.runner import answer_text
 
 SETTINGS = {"num_samples": 2, "temperature": 1.0, "seed": 0, "split": "test"}
 
@@ -138,16 +139,25 @@ def test_evaluate_with_a_chat_template(tiny_qwen3, data_dir):
     assert (record["task"], record["num_problems"], record["tokens_p95"]) == ("gsm8k", 2, 4)
 
 
-def test_samples_are_the_same_whatever_is_evaluated_before(tiny_arithmetic, tmp_path):
-    settings = {"num_problems": 9, "num_samples": 1, "max_completion_length": 8}
-    for name in "ab":
-        evaluate(tiny_arithmetic, "arithmetic", output_path=tmp_path / name, **settings)
-    assert read_samples(tmp_path / "a") == read_samples(tmp_path / "b")
+def test_a_record_holds_rates_of_budgets_and_stop_causes():
+    budget = {"budget": "8", "enforce": "soft"}
+    rows = [row(0, tokens=13, stop_cause="budget", seconds=0.5, **budget), row(1, stop_cause="natural", **budget)]
+    record = make_record(rows, SETTINGS)
+    assert (record["budget"], record["enforce"], record["overshoot_rate"]) == ("8", "soft", 0.5)  # 10 and 7 of 8
+    assert record["stop_causes"] == {"budget": 0.5, "natural": 0.5}
+    assert record["seconds_mean"] is None, "one sample has no time"
+
+
+def test_a_reference_at_several_budgets_is_the_one_without_a_bound():
+    samples = [row(0, budget="8"), row(0), row(0, budget="16")]
+    assert pick_reference(samples, "t") == [samples[1]]
+    with pytest.raises(UserError, match="at several budgets and not at inf"):
+        pick_reference([samples[0], samples[2]], "t")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--budgets", "64"], "budgets are not supported yet"), (["--tasks", "arithmetik"], "did you mean 'arithmetic'"),
+    [(["--budgets", "64"], "no budget tokens"), (["--tasks", "arithmetik"], "did you mean 'arithmetic'"),
      (["--num_samples", "0"], "num_samples is 0"), (["--temperature", "-1"], "temperature is -1"),
      (["--split", "tset"], "no split 'tset'"), (["--num_problem", "3"], "did you mean '--num_problems'"),
      (["--model_name_or_path", "./nowhere"], "no model at './nowhere'"), (["--reference", "nowhere"], "no folder"),

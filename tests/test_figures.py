@@ -20,7 +20,7 @@ def make_rows(model, tokens_of, num_samples=6):
 
 
 def make_records(rows_of, reference=None):
-    settings = {"num_samples": 6, "temperature": 1.0, "seed": 0, "split": "test"}
+    settings = {"num_samples": 6, "temperature": 1.0, "seed": 0, "split": "test", "max_completion_length": 64}
     return [make_record(rows, settings, rows_of.get(reference)) for rows in rows_of.values()]
 
 

@@ -52,7 +52,7 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel):
     assert {name.split("/")[0] for name in files} == {"timecost", f"timecost-{timecost.__version__}.dist-info"}
     for package, folder in FOLDERS.items():
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".yaml", ".jinja", ".json", ".safetensors"):
+            if path.suffix in (".py", ".yaml", ".jinja", ".css", ".js", ".json", ".safetensors"):
                 assert f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}" in files
     assert 0 < files["timecost/tasks/arithmetic_base/model.safetensors"] <= 4 * 2**20
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in files)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from timecost.errors import UserError
-from timecost.tasks import get_task
+from timecost.tasks import get_task, programs
 from timecost.tasks.programs import INSTRUCTION
 
 COUNTS = {
@@ -66,11 +66,50 @@ def test_an_unknown_problem_is_a_verifier_error(data_dir):
 
 def test_errors_name_the_file_and_where_it_comes_from(tmp_path, monkeypatch):
     task = get_task("mbpp_plus")
-    monkeypatch.delenv("TIMECOST_DATA_DIR", raising=False)
-    with pytest.raises(UserError, match="set TIMECOST_DATA_DIR.*MbppPlus.*evalplus"):
-        task.load("test")
     monkeypatch.setenv("TIMECOST_DATA_DIR", str(tmp_path))
     with pytest.raises(UserError, match="does not exist.*evalplus"):
         task.load("test")
     with pytest.raises(UserError, match="has no split"):
         task.load("train")
+
+
+@pytest.mark.parametrize("name", ["humaneval", "mbpp"])
+def test_without_a_folder_rows_come_from_the_hub(name, data_dir, monkeypatch):
+    import datasets
+
+    local = get_task(name).load("test").to_list()
+    rows = programs._read(data_dir / {"humaneval": "humaneval/HumanEval.jsonl.gz",
+                                      "mbpp": "mbpp/sanitized-mbpp.json"}[name], "")  # fmt: skip
+    asked = []
+    table = type("Table", (), {"to_list": lambda self: rows})()
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: asked.append((args, kwargs)) or table)
+    monkeypatch.delenv("TIMECOST_DATA_DIR")
+    programs._fetch.cache_clear()
+    assert get_task(name).load("test").to_list() == local
+    ((hub, _), _) = asked[0]
+    assert hub == {"humaneval": "openai/openai_humaneval", "mbpp": "google-research-datasets/mbpp"}[name]
+
+
+def test_without_a_folder_evalplus_is_the_file_of_its_release(data_dir, tmp_path, monkeypatch):
+    import datasets
+
+    files = [data_dir / "mbpp_plus/MbppPlus.jsonl.gz", tmp_path / "another"]
+    files[1].write_bytes(b"{}")
+    monkeypatch.setattr(datasets.DownloadManager, "download", lambda self, url: str(files[0]))
+    monkeypatch.delenv("TIMECOST_DATA_DIR")
+    programs._fetch.cache_clear()
+    assert len(get_task("mbpp_plus").load("test")) == 378
+    programs._fetch.cache_clear()
+    files.pop(0)
+    with pytest.raises(UserError, match="holds another file than it should"):
+        get_task("mbpp_plus").load("test")
+
+
+@pytest.mark.parametrize("name", ["humaneval", "humaneval_plus", "mbpp", "mbpp_plus"])
+def test_without_a_folder_and_a_connection_there_is_one_line(name, monkeypatch):
+    monkeypatch.delenv("TIMECOST_DATA_DIR", raising=False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    programs._fetch.cache_clear()
+    with pytest.raises(UserError, match=f"cannot load .*: connect, or set TIMECOST_DATA_DIR .* holds {name}/") as error:
+        get_task(name).load("test")
+    assert "\n" not in str(error.value)

@@ -60,12 +60,22 @@ def test_a_recipe_samples_from_a_chat_model(recipe, tiny_qwen3, tmp_path, data_d
     assert summary["metrics"]["timecost/verifier_errors"] == 0 and summary["metrics"]["timecost/tokens"] > 1
 
 
-def run(command, folder: Path, model: str, per_device: int, recipe: str) -> dict:
+def run(command, folder: Path, model: str, per_device: int, recipe: str, extra: tuple = ()) -> dict:
     """Train with a recipe in small, 12 completions a step; returns the summary with the log and the weights."""
     from safetensors.torch import load_file
 
     sizes = ["--per_device_train_batch_size", str(per_device), "--per_device_eval_batch_size", str(per_device)]
-    options = ["--config", recipe, "--model_name_or_path", model, "--output_dir", str(folder), *SMALL.split(), *sizes]
+    options = [
+        "--config",
+        recipe,
+        "--model_name_or_path",
+        model,
+        "--output_dir",
+        str(folder),
+        *SMALL.split(),
+        *sizes,
+        *extra,
+    ]
     path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     result = finish([*command, *options], PYTHONPATH=path)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -99,3 +109,20 @@ def test_two_processes_give_what_one_gives(recipe, tiny_qwen3, tmp_path, data_di
             assert two["metrics"][name] == pytest.approx(one["metrics"][name], abs=1e-4)
         for name, weight in one["weights"].items():
             torch.testing.assert_close(two["weights"][name], weight, atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+def test_an_objective_learns_the_same_on_two_processes(tiny_qwen3, tmp_path, data_dir):
+    """Histories, averages and styles come from all completions, so that the state agrees as well as the rewards."""
+    extra = ("--objective", "hapo", "--max_steps", "3", "--save_steps", "3", "--collapse_guard", "true")
+    timecost = [sys.executable, "-m", "timecost.cli", "train"]
+    one = run(timecost, tmp_path / "one", tiny_qwen3, 12, "gsm8k_qwen3", extra)
+    two = run([*timecost, "--num_processes", "2"], tmp_path / "two", tiny_qwen3, 6, "gsm8k_qwen3", extra)
+    assert (one["world_size"], two["world_size"]) == (1, 2)
+    for step_of_one, step_of_two in zip(one["log"], two["log"], strict=True):
+        assert step_of_two["rewards/objective/mean"] == pytest.approx(step_of_one["rewards/objective/mean"], abs=1e-6)
+        assert step_of_two["reward_std"] == pytest.approx(step_of_one["reward_std"], abs=1e-6)
+    kept = [json.loads((tmp_path / name / "trainer_state.json").read_text()) for name in ("one", "two")]
+    kept = [state["stateful_callbacks"]["KeepState"]["attributes"] for state in kept]
+    assert kept[0]["objective"]["shortest"] == kept[1]["objective"]["shortest"] != {}
+    assert kept[1]["price_control"]["means"] == pytest.approx(kept[0]["price_control"]["means"], abs=1e-4)

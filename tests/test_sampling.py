@@ -2,6 +2,7 @@
 
 import pytest
 
+from timecost.errors import UserError
 from timecost.evaluation.sampling import end_of_sequence_ids, plan_batches, sample_completions, trim
 
 LENGTH = 12
@@ -99,3 +100,25 @@ def test_every_end_of_sequence_of_the_model_ends_a_completion(tiny):
         model.generation_config.eos_token_id = own
     assert trim([4, 7, 5, own], [own, 7]).completion_ids == [4, 7]
     assert not trim([4, 5], [own, 7]).finished
+
+
+def test_a_model_that_breaks_or_takes_too_much_memory_is_one_line(tiny, prompts, monkeypatch):
+    import torch
+
+    model, tokenizer = tiny
+    weight = model.get_output_embeddings().weight
+    with torch.no_grad():
+        kept = weight[3].clone()
+        weight[3] = float("nan")
+        try:
+            with pytest.raises(UserError, match="logits are not finite"):
+                sample_completions(model, tokenizer, prompts, max_new_tokens=2)
+        finally:
+            weight[3] = kept
+
+    def generate(**kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model, "generate", generate)
+    with pytest.raises(UserError, match="16 completions of 2 tokens do not fit into memory: lower --batch_size"):
+        sample_completions(model, tokenizer, prompts, max_new_tokens=2)

@@ -45,7 +45,8 @@ def weights_of(folder: Path) -> dict:
     return load_file(next(folder.glob("*.safetensors")))
 
 
-def test_a_run_leaves_a_model_a_log_and_a_summary(train, tmp_path):
+def test_a_run_leaves_a_model_a_log_a_summary_and_a_card(train, tmp_path, capsys):
+    from huggingface_hub import ModelCard
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     assert train(tmp_path, "--max_steps 3 --eval_strategy steps --eval_steps 3 --num_eval_problems 2") == 0
@@ -56,6 +57,10 @@ def test_a_run_leaves_a_model_a_log_and_a_summary(train, tmp_path):
     assert summary["elapsed_seconds"] > 0 and summary["metrics"]["eval_timecost/tokens"] > 0
     assert [entry["step"] for entry in log_of(tmp_path)] == [1, 2, 3]
     assert not list(tmp_path.glob(".*"))
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.model_name == tmp_path.name and "| steps | 3 |" in card.text
+    assert {result.metric_type for result in card.data.eval_results} == {"accuracy", "tokens"}
+    assert "step 1 of 3: accuracy" in capsys.readouterr().err
 
 
 def test_an_adapter_loads_on_top_of_its_model(train, tmp_path):
@@ -84,6 +89,10 @@ def test_help_names_recipes_and_options(capsys):
         # Completions serve two optimizer steps; a checkpoint stands where new ones are drawn.
         ("--max_steps 12 --save_steps 2 --num_iterations 2 --gradient_accumulation_steps 2", [4, 10]),
         ("--max_steps 12 --save_steps 2 --steps_per_generation 2", [4, 10]),
+        # Objectives and a price that have learned something on the way.
+        ("--max_steps 8 --objective hapo", [6]),
+        ('--max_steps 8 --objective dual --objective_kwargs={"budget":5,"rate":0.5} --collapse_guard true', [3]),
+        ("--max_steps 9 --price_schedule dual --max_mean_cost 4 --price_rate 0.5", [7]),
     ],
 )
 def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, tmp_path, options, steps):

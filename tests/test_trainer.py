@@ -9,6 +9,7 @@ from trl import GRPOTrainer
 
 from timecost.config import TimeCostConfig
 from timecost.errors import UserError
+from timecost.objectives import REGISTRY
 from timecost.tasks import arithmetic
 from timecost.trainer import TimeCostTrainer, bind_objective
 from timecost.verifiers import Reward
@@ -57,6 +58,8 @@ def test_the_hooks_that_are_extended_are_still_there():
         "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         "_prepare_inputs": ["self", "generation_batch"],
         "_compute_loss": ["self", "model", "inputs"],
+        "create_model_card": ["self", "model_name", "dataset_name", "tags"],
+        "_log_completion_extra": ["self", "column", "values"],
     }
     for name, parameters in signatures.items():
         assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == parameters
@@ -72,6 +75,23 @@ def test_what_is_logged(tiny_arithmetic, tmp_path):
         assert sum(value for key, value in entry.items() if "style/" in key) == pytest.approx(1)
         assert entry["timecost/verifier_errors"] == 0
         assert entry["rewards/objective/mean"] == pytest.approx(0, abs=1e-5)  # levin is centred; accuracy is not lost
+
+
+def test_the_table_of_completions_has_tokens_and_cost(tiny_arithmetic, tmp_path):
+    import pandas
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, log_completions=True, max_steps=1, num_completions_to_print=1)
+    trainer.train()
+    table = pandas.read_parquet(tmp_path / "completions" / "completions_00001.parquet")
+    assert len(table) == 8 and (table["cost"] == table["thinking"] + table["answer"] + 1).all()
+    assert (table["thinking"] + table["answer"]).mean() == pytest.approx(logged(trainer, "timecost/tokens")[0])
+
+
+def test_the_card_is_ours(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, time_elasticity=0.07)
+    trainer.create_model_card(dataset_name="sums")
+    card = (tmp_path / "README.md").read_text()
+    assert "Its time elasticity was 0.07" in card and "| task | sums |" in card
 
 
 def test_advantages_are_the_objective_and_linear_in_the_price(tiny_arithmetic, tmp_path):
@@ -230,6 +250,34 @@ def test_budgets_that_the_model_does_not_know(tiny_arithmetic, with_ladder, tmp_
         make_trainer(with_ladder, tmp_path, budgets=[8, 12])
 
 
+def test_a_curriculum_opens_the_rungs_from_the_largest(tiny_arithmetic, with_ladder, tmp_path):
+    trainer = make_trainer(
+        with_ladder, tmp_path, budgets=[8, 16], budget_inf_share=0.0, budget_curriculum_fraction=0.5, max_steps=20
+    )
+    trainer.state.max_steps = 20
+    drawn = {}
+    for step in (0, 1, 2, 11, 12, 13, 14, 15):
+        trainer.state.global_step = step
+        rows = trainer._draw_requests([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+        drawn.setdefault(step > 10, set()).update(row["budget"] for row in rows)
+    assert drawn == {False: {16}, True: {8, 16}}
+
+
+def test_time_has_its_own_elasticity_within_a_bound(with_ladder, tmp_path):
+    trainer = budget_trainer(with_ladder, tmp_path, time_elasticity=0.4, bounded_time_elasticity=0.1)
+    trainer.model.train()
+    seen = {}
+    for step in range(8):
+        trainer.state.global_step = step
+        inputs = trainer._draw_requests([dict(row) for row in ROWS.select([0] * 4 + [1] * 4)])
+        ids = [[6] * 2 + [5, 6, 2], [6] * 6 + [5, 6, 2]] * 4
+        rewards = trainer._calculate_rewards(inputs, [row["prompt"] for row in inputs], ["x"] * 8, ids)[:, 0]
+        for group in (0, 4):
+            seen[inputs[group]["budget"]] = rewards[group] - rewards[group + 1]
+    assert set(seen) == {8, None}
+    assert seen[None] == pytest.approx(4 * seen[8].item()) and seen[8] > 0
+
+
 def test_each_group_is_priced_by_the_effort_that_its_prompt_asks_for(tiny_arithmetic, tmp_path):
     """The same completions get advantages in proportion to the elasticity of their group."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -254,8 +302,8 @@ def test_each_group_is_priced_by_the_effort_that_its_prompt_asks_for(tiny_arithm
         rewards = trainer._calculate_rewards(inputs, [row["prompt"] for row in inputs], ["x"] * 8, ids)[:, 0]
         for group in (0, 4):
             assert len({row["prompt"] for row in inputs[group : group + 4]}) == 1
-            assert effort_of(inputs[group]["prompt"], efforts) == inputs[group]["elasticity"]
-            seen[inputs[group]["elasticity"]] = rewards[group] - rewards[group + 1]
+            assert effort_of(inputs[group]["prompt"], efforts) == inputs[group]["effort"]
+            seen[inputs[group]["effort"]] = rewards[group] - rewards[group + 1]
     assert set(seen) == {0.4, 0.2, 0.0}
     assert seen[0.0] == 0 and seen[0.4] == pytest.approx(2 * seen[0.2].item()) and seen[0.2] > 0
     assert "timecost/effort_low/tokens" in trainer._metrics["train"]
@@ -268,8 +316,105 @@ def effort_of(prompt, efforts):
 def test_efforts_that_the_model_does_not_know(tiny_arithmetic, tmp_path):
     with pytest.raises(UserError, match="no effort tokens"):
         make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1})
-    with pytest.raises(UserError, match="which accuracy does not have"):
+    with pytest.raises(UserError, match="not for accuracy"):
         make_trainer(tiny_arithmetic, tmp_path, efforts={"low": 0.1}, objective="accuracy")
+
+
+def two_lengths(trainer):
+    """The objective on two prompts with a short and a long completion each, all of them correct."""
+    trainer.model.train()
+    inputs = [dict(row, effort=0.5, budget=8) for row in ROWS.select([0] * 4 + [1] * 4)]
+    ids = [[6] * 2 + [5, 6, 2], [6] * 6 + [5, 6, 2]] * 4
+    prompts = [row["prompt"] for row in inputs]
+    return trainer._calculate_rewards(inputs, prompts, ["x"] * 8, ids)[:, 0].view(2, 4)
+
+
+ALWAYS = {"verifier": lambda completions, **kwargs: [1.0] * len(completions)}
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_objective_gets_what_it_asks_for(tiny_arithmetic, tmp_path, name):
+    kwargs = {"lcpo_exact": {"budget": 4}, "lcpo_max": {"budget": 4, "alpha": 0.05}, "laser": {"target": 7},
+              "truncation": {"limits": [7]}, "dual": {"budget": 7, "start": 0.1},
+              "effort": {"effort": 0.8}}.get(name, {})  # fmt: skip
+    trainer = make_trainer(tiny_arithmetic, tmp_path, objective=name, objective_kwargs=kwargs, **ALWAYS)
+    two_lengths(trainer)  # what has a history compares with it the second time
+    rewards = two_lengths(trainer)
+    assert (rewards[:, 0] > rewards[:, 1]).all() or name in ("accuracy", "maxrl")
+    if name in ("hapo", "laser_d"):
+        assert any(trainer.objective.state_dict().values())
+
+
+def test_lcpo_judges_the_budget_of_each_prompt_itself(with_ladder, tmp_path):
+    trainer = make_trainer(
+        with_ladder, tmp_path, budgets=[8], objective="lcpo_exact", objective_kwargs={"alpha": 0.1}, **ALWAYS
+    )
+    rewards = two_lengths(trainer)  # 2 and 6 tokens of thinking where 8 were asked for; an overrun is not wrong
+    torch.testing.assert_close(rewards[0], torch.tensor([0.4, 0.8, 0.4, 0.8]))
+
+
+def test_efforts_of_objective_effort_are_ratios(tiny_arithmetic, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from timecost.effort import add_effort_tokens
+
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(tiny_arithmetic),
+        AutoTokenizer.from_pretrained(tiny_arithmetic),
+    )
+    add_effort_tokens(model, tokenizer, {"low": 0.5})
+    model.save_pretrained(tmp_path / "efforts")
+    trainer = make_trainer(
+        str(tmp_path / "efforts"),
+        tmp_path,
+        efforts={"low": 0.5},
+        objective="effort",
+        processing_class=tokenizer,
+        **ALWAYS,
+    )
+    assert two_lengths(trainer).tolist() == [[0.0] * 4] * 2, "costs 6 and 10: none within half of the mean, 8"
+
+
+def test_time_can_be_counted_in_flops_and_seconds(tiny_arithmetic, tmp_path):
+    from timecost.cost import flop_cost
+
+    (tmp_path / "cost.json").write_text('{"unit": "seconds", "a": 1, "b": 0, "c": 0.5, "d": 0}')
+    for cost_model, price, expected in (("flops", "1e-7/flop", None), (str(tmp_path / "cost.json"), "0.1/s", 0.2)):
+        trainer = make_trainer(
+            tiny_arithmetic,
+            tmp_path,
+            objective="linear",
+            objective_kwargs={"price": price},
+            cost_model=cost_model,
+            **ALWAYS,
+        )
+        rewards = two_lengths(trainer)
+        if expected is None:
+            prompt = len(trainer.processing_class(ROWS[0]["prompt"])["input_ids"])
+            flops = flop_cost(trainer.model.config)
+            expected = 1e-7 * (flops(prompt, 6, 3) - flops(prompt, 2, 3))
+        assert (rewards[0, 0] - rewards[0, 1]).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_price_is_moved_by_its_control(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(
+        tiny_arithmetic, tmp_path, price_schedule="warmup", price_warmup_steps=2, time_elasticity=0.2, **ALWAYS
+    )
+    gaps = [(rewards[0, 0] - rewards[0, 1]).item() for rewards in (two_lengths(trainer) for _ in range(3))]
+    assert gaps[0] == 0 and gaps[1] > 0 and gaps[2] == pytest.approx(2 * gaps[1], rel=1e-4)
+    assert trainer._metrics["train"]["timecost/price_factor"] == [0.5, 1.0, 1.0]
+
+
+def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import StepRule
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path)
+    joint = JointValueHead(trainer.processing_class, StepRule(every=4), 5, [2], 12, share=0.25)
+    trainer.joint_value = joint
+    trainer.train()
+    assert len(joint.kept) == 2 and len(joint.kept[0].problem) == 2
+    assert logged(trainer, "timecost/value/probes")[0] >= 2 and 0 <= logged(trainer, "timecost/value/error_end")[0] <= 1
 
 
 def test_engines_that_do_not_know_a_bmojo_are_refused_in_one_line(tiny_arithmetic, tmp_path):

@@ -23,6 +23,12 @@ def test_every_gold_solution_of_the_other_datasets_scores_1(data_dir, capsys, ta
     assert capsys.readouterr().out.split() == ["test", str(count), "of", str(count), "score", "1.0"]
 
 
+def test_every_answer_of_math_train_scores_1(data_dir, capsys):
+    validate.run(["--task", "math_train"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [["train", "6927"], ["validation", "543"]]
+
+
 def test_every_gold_solution_of_arithmetic_scores_1(capsys):
     validate.run(["--task", "arithmetic"])
     assert capsys.readouterr().out.splitlines()[-1].endswith(" 5000 of 5000 score 1.0")

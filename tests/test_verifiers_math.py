@@ -1,6 +1,7 @@
 """Grading of mathematical answers: what counts as the answer, and what equals the gold one."""
 
 import json
+import re
 import time
 from fractions import Fraction
 
@@ -94,6 +95,7 @@ def test_an_expression_is_not_the_number_that_it_equals(expression):
         ("\\frac12", "\\frac{1}{2}"),
         ("50\\%", "0.5"),
         ("0.5", "50\\%"),
+        ("11\\frac{13}{100}", "1113\\%"),
         ("-\\$1,080.50", "-1080.5"),
         ("1.2 \\times 10^3", "1200"),
         ("72 \\text{ million}", "72000000"),
@@ -154,6 +156,9 @@ def test_equal_in_another_form(answer, gold):
         ("7²", "72"),
         ("7☃2", "72"),
         ("-x", "x"),
+        ("\\left(1\\right)", "1 1/2"),
+        ("\\sqrt{1}", "1 1/2"),
+        ("1 1/2", "\\sqrt{1}"),
     ],
 )
 def test_different(answer, gold):
@@ -244,6 +249,35 @@ def test_hostile_answers_are_wrong_without_a_question_to_a_worker(answer):
     outcome = decide(boxed(answer), "5")
     assert isinstance(outcome, Verdict) and outcome.status == "incorrect"
     assert time.process_time() - started < 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "reason"),
+    [
+        ("x" + "+x" * 60, "y+1", "much longer"),
+        ("\\int_0^1 2x dx", "x", "not worked out: it holds \\\\int"),
+        ("\\binom{9}{2}+x", "36+x", "not worked out: it holds \\\\binom"),
+        ("(x+y)^{300}", "x+y", "a power of 300"),
+        ("\\frac{x^{9999}-1}{x-1}", "x+y", "a power of 9999"),
+    ],
+)
+def test_an_answer_that_leaves_the_work_to_computer_algebra_is_wrong(answer, gold, reason):
+    outcome = decide(boxed(answer), gold)
+    assert isinstance(outcome, Verdict) and outcome.status == "incorrect"
+    assert re.search(reason, outcome.reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("\\int_0^x f(t) dt", "\\int_0^xf(t)dt + 0"),
+        ("(1+x)^{100}", "(x+1)^{100}"),
+        ("x^{40}+1", "1+x^{40}"),
+        ("\\binom{n}{2}", "\\binom{n}{2}+0"),
+    ],
+)
+def test_what_the_gold_answer_holds_too_is_asked_about(answer, gold):
+    assert not isinstance(decide(boxed(answer), gold), Verdict)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The tasks for evaluation alone: MATH-500, SVAMP, MultiArith. Their gold solutions: tests/test_validate.py."""
+"""The tasks of mathematics beside GSM8K. Their gold solutions: tests/test_validate.py."""
 
 import json
 import pickle
@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from timecost.errors import UserError
-from timecost.tasks import get_task
+from timecost.tasks import get_task, math_train
 
 ROWS = {
     "math500": ("math500/test.jsonl", {"problem": "1 + 1?", "solution": "\\boxed{2}", "answer": "2", "level": 3}),
@@ -72,3 +72,40 @@ def test_a_percent_sign_may_stand_where_the_answers_of_math_leave_it_out():
 def test_a_bad_row_is_one_line_that_names_it(write, name, changes, message):
     with pytest.raises(UserError, match=message):
         write(name, **changes).load("test")
+
+
+@pytest.fixture
+def math_rows(tmp_path, monkeypatch):
+    """A file of math_train: 60 problems, two of them without an answer."""
+    monkeypatch.setenv("TIMECOST_DATA_DIR", str(tmp_path))
+    rows = [{"problem": f"{i} + 1?", "answer": f"{i + 1}", "difficulty": 2.0, "type": "Algebra"} for i in range(60)]
+    rows[0]["answer"], rows[1]["answer"], rows[2]["difficulty"] = "", None, 0.0
+    (tmp_path / "math_train").mkdir()
+    (tmp_path / "math_train" / "train.json").write_text(json.dumps(rows))
+    return rows
+
+
+def test_math_train_is_split_and_leaves_out_what_has_no_answer(math_rows):
+    task = get_task("math_train")
+    train, validation = task.load("train"), task.load("validation", conversational=False)
+    assert len(train) + len(validation) == 58 and 0 < len(validation) < 10
+    assert {train[0]["difficulty"], train[1]["difficulty"]} <= {2, None}
+    assert "\\boxed{}" in train[0]["prompt"][0]["content"] and validation[0]["prompt"].endswith("Solution:")
+    with pytest.raises(UserError, match="has no split 'test': one of train, validation"):
+        task.load("test")
+    gold = next(iter(task.solutions("train")))
+    assert task.verify([gold.completion, "\\boxed{-5}"], [gold.answer] * 2)[0].status == "correct"
+
+
+def test_math_train_from_the_hub_reads_answers_off_the_solutions(monkeypatch):
+    import datasets
+
+    solutions = ["So $\\boxed{1}$, no: $\\boxed{\\frac{1}{2}}$.", "\\fbox{7}", "no box", "\\boxed{\\{1\\}}"]
+    rows = [{"problem": f"{i}?", "level": f"Level {i + 1}", "solution": s} for i, s in enumerate(solutions)]
+    table = type("Table", (), {"to_list": lambda self: rows})()
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
+    monkeypatch.delenv("TIMECOST_DATA_DIR", raising=False)
+    found = {}
+    for split in ("train", "validation"):
+        found |= {row["problem"]: (row["answer"], row["difficulty"]) for row in math_train._rows(split)}
+    assert found == {"0?": ("\\frac{1}{2}", 1), "1?": ("7", 2), "3?": ("\\{1\\}", 4)}

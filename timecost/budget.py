@@ -6,6 +6,7 @@ plain prompt, at the start of the last user message of a conversation, or throug
 `thinking_budget`. The rungs of the ladder are kept in the model's config, as `budgets`.
 """
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -96,13 +97,21 @@ def with_budget(prompt, budget: int | None):
     return with_token(prompt, budget_token(budget))
 
 
-def draw_budget(prompt, rungs: Sequence[int], inf_share: float, *key) -> tuple[object, int | None]:
+def draw_budget(
+    prompt, rungs: Sequence[int], inf_share: float, *key, prior: Sequence[float] | None = None
+) -> tuple[object, int | None]:
     """The prompt of a group in training with the budget that it asks for, the same wherever `key` is the same.
 
-    With probability `inf_share` no bound, said by its token or, as often, by none; else a rung, each as likely.
+    With probability `inf_share` no bound, said by its token or, as often, by none; else a rung, each as likely, or as
+    the weights in `prior` have it.
     """
     rng = random.Random(":".join(map(str, key)))
     if rng.random() >= inf_share:
-        budget = rng.choice(list(rungs))
+        budget = rng.choices(list(rungs), prior)[0]
         return with_budget(prompt, budget), budget
     return (with_budget(prompt, None) if rng.random() < 0.5 else prompt), None
+
+
+def open_rungs(rungs: Sequence[int], progress: float) -> Sequence[int]:
+    """The rungs that a curriculum has reached: the largest alone at progress 0, all of them from 1 on."""
+    return rungs[-max(1, math.ceil(min(progress, 1.0) * len(rungs))) :]

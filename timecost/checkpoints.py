@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from timecost.errors import UserError
 
@@ -157,6 +158,27 @@ class CheckpointCallback(TrainerCallback):
 
     def _folder(self, args, state) -> Path:
         return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+class KeepState(TrainerCallback, ExportableState):
+    """Keeps what parts of a run have learned (`state_dict`, JSON) in trainer_state.json, and gives it back on a resume.
+
+    `parts`: name -> an object with state_dict and load_state_dict. It is the same on every process, so the main one's
+    is kept.
+    """
+
+    def __init__(self, **parts):
+        self.parts = parts
+
+    def state(self) -> dict:
+        return {"args": {}, "attributes": {name: part.state_dict() for name, part in self.parts.items()}}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.global_step:
+            saved = (state.stateful_callbacks or {}).get(type(self).__name__, {}).get("attributes", {})
+            for name, part in self.parts.items():
+                if name in saved:
+                    part.load_state_dict(saved[name])
 
 
 class StopOnNonFinite(TrainerCallback):

@@ -23,13 +23,16 @@ COMMANDS = {
     "evaluate": ("timecost.evaluation.evaluate", "measure accuracy, tokens and speed-up on tasks and budgets"),
     "compare": ("timecost.evaluation.compare", "paired differences of two runs: compare A B"),
     "report": ("timecost.evaluation.report", "write one self-contained HTML page from results"),
+    "fit-cost": ("timecost.fit_cost", "fit seconds to tokens on this machine, for a price in seconds or dollars"),
+    "fit-value": ("timecost.fit_value", "train a head that knows what more thinking would buy, on a frozen model"),
+    "calibrate-value": ("timecost.calibrate_value", "bound the accuracy that the head may cost, and store the price"),
     "validate": ("timecost.tasks.validate", "check that a task's gold answers score 1.0"),
 }
 
 
 def help_text() -> str:
     lines = ["usage: timecost COMMAND [options]", ""]
-    lines += [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:<15} {text}" for name, (_, text) in COMMANDS.items()]
     lines += ["", "`timecost COMMAND --help` lists the options, which may be written with dashes or underscores."]
     return "\n".join(lines)
 

@@ -1,9 +1,9 @@
-"""`timecost demo`: trains the embedded model for accuracy alone and for accuracy and time, and compares the two.
+"""`timecost demo`: trains the embedded model for accuracy alone, for accuracy and time, and to obey budgets.
 
     timecost demo                   # minutes on two CPU cores, offline; writes demo/report.html
 
 Each model is trained and evaluated in a process of its own, on one thread: two side by side are faster than one on two
-threads. Their output goes to logs/ in the demo's folder.
+threads. Their output goes to logs/ in the demo's folder. The model that knows budgets is evaluated at each of them.
 """
 
 import contextlib
@@ -19,7 +19,10 @@ from pathlib import Path
 
 from timecost.errors import UserError
 
-ARMS = {"accuracy": "arithmetic_accuracy", "levin": "arithmetic_levin"}  # label -> packaged recipe
+# label -> packaged recipe
+ARMS = {"accuracy": "arithmetic_accuracy", "levin": "arithmetic_levin", "budget": "arithmetic_budget"}
+BUDGETS = {"budget": ["--budgets", "8,16,32,64,inf", "--enforce", "hard"]}  # label -> where it is evaluated
+SHOWN = ("8", "16", "32", "64")  # at which one problem is printed
 BASES = {"llama": "arithmetic_base", "bmojo": "arithmetic_base_bmojo"}  # backbone -> packaged model
 REFERENCE = "accuracy"  # what the speed-up is measured against
 NUM_STEPS = 120
@@ -63,12 +66,13 @@ def demo(
     evaluate = ["--tasks", "arithmetic", "--num_problems", num_problems, "--num_samples", num_samples, "--seed", seed]
     run_all(
         {
-            label: ["evaluate", "--model_name_or_path", model, "--label", label, "--output_path", out, *evaluate]
+            label: ["evaluate", "--model_name_or_path", model, "--label", label, "--output_path", out, *evaluate,
+                    *BUDGETS.get(label, [])]
             for label, model in models.items()
         },
         out / "logs",
         "evaluate",
-    )
+    )  # fmt: skip
     records = figures.base_first(compare_all(out, REFERENCE))
     figures.save(figures.frontier(records), out / "frontier.png")
     write_report(out)
@@ -217,15 +221,34 @@ def table(records: list[dict]) -> str:
     from timecost.evaluation.figures import short_names
 
     names = short_names(record["model"] for record in records)
-    lines = [f"{'model':<10} {'accuracy':>9} {'tokens':>7} {f'of {REFERENCE}':>12} {'speed-up, bits':>15}"]
+    lines = [f"{'model':<12} {'accuracy':>9} {'tokens':>7} {f'of {REFERENCE}':>12} {'speed-up, bits':>15}"]
     for record in records:
         ratio, bits = record["tokens_ratio"], record["speedup_bits"]
         itself = record["model"] == record["reference"]
+        name = names[record["model"]] + ("" if record["budget"] == "inf" else f" {record['budget']}")
         lines.append(
-            f"{names[record['model']]:<10} {100 * (record['accuracy'] or 0):>7.1f} % {record['tokens_mean']:>7.1f} "
+            f"{name:<12} {100 * (record['accuracy'] or 0):>7.1f} % {record['tokens_mean']:>7.1f} "
             f"{'' if itself or ratio is None else f'{ratio:.2f}':>12} "
             f"{'' if itself or bits is None else f'{bits:+.2f}':>15}"
         )
+    return "\n".join(lines)
+
+
+def one_problem(out: Path) -> str:
+    """What the model that knows budgets wrote for one problem at four of them: the first that the lowest gets wrong."""
+    from timecost.evaluation.results import read_samples
+
+    written: dict[int, dict[str, dict]] = {}
+    for row in read_samples(out):
+        if row["model"] in BUDGETS and row["budget"] in SHOWN and row["sample"] == 0:
+            written.setdefault(row["problem"], {})[row["budget"]] = row
+    low, high = SHOWN[0], SHOWN[-1]
+    rows = max(written.values(), key=lambda at: (at[high]["status"] == "correct") - (at[low]["status"] == "correct"))
+    lines = [f"One problem at {len(SHOWN)} budgets: {rows[low]['prompt']}   (answer {rows[low]['answer']})"]
+    for budget in SHOWN:
+        row = rows[budget]
+        verdict = "right" if row["status"] == "correct" else "wrong"
+        lines.append(f"{budget:>5}: {verdict}, {row['thinking_tokens']:>2} thinking tokens   {row['completion']}")
     return "\n".join(lines)
 
 
@@ -250,4 +273,5 @@ def run(argv: list[str]) -> None:
     records = demo(**{**options, "model_name_or_path": args.model_name_or_path or packaged})
     minutes = (time.monotonic() - started) / 60
     print(table(records))
+    print(one_problem(Path(args.out)))
     print(f"{minutes:.1f} minutes. The report: {Path(args.out) / 'report.html'}")

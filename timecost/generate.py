@@ -22,6 +22,12 @@ def build_parser() -> Parser:
     add("--model_name_or_path", required=True, help="folder of a model, or its name (arithmetic_base is built in)")
     add("--budget", "--thinking_budget", "--reasoning_budget", default="inf",
         help="thinking tokens: a number, 0 for none, inf for no bound, auto where there is a value head")  # fmt: skip
+    add("--price", type=float, help="with --budget auto: chance of a right answer that one unit of time is worth")
+    add("--unit", default="tokens", help="of the price: tokens (thinking tokens)")
+    add("--least_value", type=float, help="with --budget auto: decline what is worth less than this, from 0 to 1")
+    add("--value_head", help="with --budget auto: folder of the value head (default: the model's own)")
+    add("--task", help="with --budget auto: what the questions are of; warns where the head was not calibrated on it")
+    add("--no_clip", action="store_true", help="with --budget auto: let the price exceed the calibrated one")
     add("--effort", help="an effort that the model was trained on, such as low or high")
     add("--enforce", default="hard", help="none: the prompt asks; soft: with a grace to wrap up; hard (default)")
     add("--no_condition", action="store_true", help="do not say the budget in the prompt: cut any model at it")
@@ -47,11 +53,14 @@ def run(argv: list[str]) -> None:
         raise UserError("give either a question or --input_path with a file of them")
     if (args.input_path is None) != (args.output_path is None):
         raise UserError("--input_path and --output_path go together")
-    if args.budget == "auto":
-        raise UserError("--budget auto needs a value head, which this model does not have: name a number, 0 or inf")
+    auto = args.budget == "auto"
+    if auto and args.price is None:
+        raise UserError("--budget auto needs --price: the chance of a right answer that one token of thinking is worth")
+    if not auto and (args.price is not None or args.least_value is not None):
+        raise UserError("--price and --least_value go with --budget auto")
     if args.temperature < 0 or args.batch_size < 1 or args.num_beams < 1:
         raise UserError("temperature must be at least 0, batch_size and num_beams at least 1")
-    budget = parse_budget(args.budget)
+    budget = None if auto else parse_budget(args.budget)
     rows = [{"prompt": args.prompt}] if args.input_path is None else read_prompts(args.input_path)
     budgets = [parse_budget(row["budget"]) if "budget" in row else budget for row in rows]
 
@@ -66,6 +75,8 @@ def run(argv: list[str]) -> None:
         "max_answer_tokens": args.max_answer_tokens, "temperature": args.temperature, "num_beams": args.num_beams,
         "seed": args.seed,
     }  # fmt: skip
+    if auto:
+        options |= load_stop_rule(model, args)
     if args.input_path is None:
         streams = not args.json and args.num_beams == 1
         reply = generate(
@@ -86,6 +97,27 @@ def run(argv: list[str]) -> None:
                 bar.update()
     part.replace(args.output_path)
     print(f"wrote {args.output_path}")
+
+
+def load_stop_rule(model, args) -> dict:
+    """The value head beside the model and the rule for the price that was asked for, clipped to the calibrated one."""
+    import warnings
+
+    from timecost.tasks import resolve_model
+    from timecost.value.head import load_value_head
+    from timecost.value.stopping import StopRule, clip_price, price_per_token
+
+    head = load_value_head(model, args.value_head or resolve_model(args.model_name_or_path))
+    price = asked = price_per_token(args.price, args.unit)
+    if not args.no_clip:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            price = clip_price(head, asked, args.task)
+        for warning in caught:
+            print(f"warning: {warning.message}", file=sys.stderr)
+    if price < asked:
+        print(f"price {asked:g} clipped to the calibrated {price:g} (--no_clip keeps it)", file=sys.stderr)
+    return {"value_head": head, "stop_rule": StopRule(price, args.least_value)}
 
 
 def read_prompts(path: str) -> list[dict]:

@@ -5,7 +5,8 @@ its budget to wrap up and is then closed. hard: at the bound the end-of-thinking
 follows, always. The answer has a reserve of its own, so thinking never eats it.
 """
 
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 
 from timecost.budget import ladder_of, round_down, with_budget
 from timecost.cost import split_tokens
@@ -28,7 +29,7 @@ class Reply:
     rung: int | None  # as the prompt says it
     enforce: str
     overshoot: int  # thinking tokens beyond the budget
-    stop_cause: str  # natural | budget (thinking was closed at the bound) | length (something was cut off)
+    stop_cause: str  # natural | value | declined | budget (closed at the bound) | length (something was cut off)
     cost: float  # tokens, with one for reading the prompt
     completion_ids: tuple[int, ...] = ()
 
@@ -110,6 +111,8 @@ def generate(
     think_start: str = "<think>",
     think_end: str = "</think>",
     streamer=None,
+    value_head=None,
+    stop_rule=None,
 ) -> list[Reply]:
     """One reply for each prompt (text, or messages) within its budget of thinking tokens: one batch.
 
@@ -117,12 +120,15 @@ def generate(
     0 answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
     reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context).
+    With a `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget.
     `effort` is the name of one that the model was trained on. Temperature 0 takes the likeliest token. Raises UserError
     for what contradicts itself, a budget below the ladder, a context that is too short, and a model or tokenizer
     without the tokens.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
+
+    from timecost.value.stopping import ValueGuard
 
     check_options(enforce, condition, budgets, max_answer_tokens)
     think_end_id = single_id(tokenizer, think_end)
@@ -165,16 +171,28 @@ def generate(
         **({"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}),
     )  # fmt: skip
     devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.inference_mode():
+    decider = nullcontext()
+    processors = LogitsProcessorList([guard])
+    if value_head is not None:
+        if num_beams > 1:
+            raise UserError("a value head follows one line of thought: leave num_beams at 1")
+        decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0])
+        processors.append(decider)
+    with decider, torch.random.fork_rng(devices), torch.inference_mode():
         torch.manual_seed(seed)
         output = model.generate(
             input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config,
-            logits_processor=LogitsProcessorList([guard]), streamer=streamer,
+            logits_processor=processors, streamer=streamer,
         )  # fmt: skip
+    causes = [None] * len(prompts) if value_head is None else decider.causes
     rows = zip(output[:, width:].tolist(), budgets, rungs, bounds, strict=True)
-    return [
+    replies = [
         read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens)
         for ids, budget, rung, bound in rows
+    ]
+    return [
+        replace(reply, stop_cause=cause) if cause and reply.stop_cause != "length" else reply
+        for reply, cause in zip(replies, causes, strict=True)
     ]
 
 

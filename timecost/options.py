@@ -119,8 +119,9 @@ def _make_parser(dataclass_types, **kwargs):
             raise UserError(re.sub(r"^argument --(\w+)\S*: ", r"\1: ", message))
 
     parser = Parser(dataclass_types, allow_abbrev=False, **kwargs)
+    mappings = {name for name, hint in _hints(dataclass_types).items() if hint is dict or hint == dict | None}
     for action in parser._actions:
-        if action.type is dict:
+        if action.dest in mappings:
             action.type = _mapping
     return parser
 
@@ -160,15 +161,17 @@ def _as_argv(recipe: dict) -> list[str]:
 
 def _set_empty(values, dataclass_types, keys: list[str]) -> None:
     """Set to None what a recipe leaves empty (null), where the field's type allows that."""
-    hints = {}
-    for dataclass_type in dataclass_types:
-        hints |= get_type_hints(dataclass_type)
+    hints = _hints(dataclass_types)
     for key in keys:
         if key not in hints:
             raise UserError(f"unknown option '{key}'{nearest(key, hints)}")
         if type(None) not in get_args(hints[key]):
             raise UserError(f"{key} is empty: give it a value or remove the line")
         setattr(values, key, None)
+
+
+def _hints(dataclass_types) -> dict:
+    return {name: hint for kind in dataclass_types for name, hint in get_type_hints(kind).items()}
 
 
 class Parser(argparse.ArgumentParser):

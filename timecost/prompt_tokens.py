@@ -67,3 +67,10 @@ def check_single(tokenizer, tokens: list[str]) -> None:
         ids = tokenizer.encode(token, add_special_tokens=False)
         if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
             raise UserError(f"the tokenizer does not know {token} as one token: take the one saved with the model")
+
+
+def encode_prompt(tokenizer, prompt: str | list[dict]) -> list[int]:
+    """Token ids of a prompt: plain text, or messages through the chat template."""
+    if isinstance(prompt, str):
+        return tokenizer(prompt)["input_ids"]
+    return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]

@@ -4,7 +4,8 @@
     timecost train --config gsm8k_qwen3 --num_processes 4           # starts accelerate itself
     accelerate launch --num_processes 4 scripts/train.py --config gsm8k_qwen3
 
-Into `output_dir` go checkpoints, the model with its tokenizer, trainer_state.json (the log) and train_summary.json.
+Into `output_dir` go checkpoints, the model with its tokenizer, README.md (the model card), trainer_state.json (the log)
+and train_summary.json.
 """
 
 import json
@@ -85,6 +86,8 @@ def train(argv: list[str]) -> None:
     from timecost.effort import add_effort_tokens, effort_token
     from timecost.launch import check_world_size
     from timecost.loading import load_model, load_problems, load_tokenizer
+    from timecost.model_card import training_facts, write_card
+    from timecost.progress import SummaryLine
     from timecost.tasks import get_task
     from timecost.trainer import TimeCostTrainer, single_token_id
 
@@ -110,9 +113,12 @@ def train(argv: list[str]) -> None:
     config.save_total_limit = None  # the callback removes old checkpoints, once the new one is complete
     model = load_model(model_args, config.trust_remote_code, config.model_init_kwargs)
     token_ids = []
-    if config.budgets and not (getattr(model.config, "budgets", None) or rungs_in(tokenizer)):
-        token_ids += add_budget_tokens(model, tokenizer, config.budgets)
-        say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
+    if config.budgets and not getattr(model.config, "budgets", None):
+        if known := rungs_in(tokenizer):
+            model.config.budgets = known
+        else:
+            token_ids += add_budget_tokens(model, tokenizer, config.budgets)
+            say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
     if config.efforts and effort_token(next(iter(config.efforts))) not in tokenizer.get_added_vocab():
         token_ids += add_effort_tokens(model, tokenizer, config.efforts)
         say(f"added the tokens of efforts {', '.join(config.efforts)} to the model")
@@ -127,9 +133,11 @@ def train(argv: list[str]) -> None:
             processing_class=tokenizer,
             verifier=task.reward,
             style_of=task.style_of,
+            joint_value=joint_value(config, task, tokenizer),
             peft_config=peft_config,
-            callbacks=[checkpoints.StopOnNonFinite(), saver],
+            callbacks=[checkpoints.StopOnNonFinite(), saver, SummaryLine(say)],
         )
+    trainer.task_name = task.name
     if checkpoint:
         say(f"continuing from {checkpoint}")
     try:
@@ -138,8 +146,10 @@ def train(argv: list[str]) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         with checkpoints.whole_folder(config.output_dir) as folder:
             trainer.save_model(str(folder))
+            save_joint_value(trainer, folder)
             if trainer.is_world_process_zero():
                 trainer.state.save_to_json(str(folder / "trainer_state.json"))
+                write_card(folder, training_facts(trainer, task.name))
                 write_summary(folder / "train_summary.json", trainer, checkpoint, time.time() - started)
     except BaseException as error:
         saver.remove_unfinished(config, trainer.state)
@@ -148,6 +158,33 @@ def train(argv: list[str]) -> None:
         raise (type(error) if isinstance(error, KeyboardInterrupt) else UserError)(message) from error
     say(f"saved to {config.output_dir}")
     trainer.end()
+
+
+def joint_value(config, task, tokenizer):
+    """The value head that is fitted beside the policy, None without one. UserError for a task without exact answers."""
+    if not config.value_head:
+        return None
+    if not task.exact_answer:
+        raise UserError(
+            f"value_head: the answers of task {task.name} are not exact, so that a probe would have to sample them: "
+            "train without it, then run `timecost fit-value`"
+        )
+    from timecost.trainer import single_token_id
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import step_rule
+
+    return JointValueHead(
+        tokenizer, step_rule(tokenizer, task.step_end), single_token_id(tokenizer, config.think_end),
+        [tokenizer.eos_token_id], config.max_completion_length, task.name, config.value_probe_share, seed=config.seed,
+    )  # fmt: skip
+
+
+def save_joint_value(trainer, folder: Path) -> None:
+    """The head beside the model, fitted anew on the newest probes. Nothing where none were taken."""
+    from timecost.value.head import save_value_head
+
+    if trainer.joint_value is not None and trainer.joint_value.kept:
+        save_value_head(trainer.joint_value.finish(), folder)
 
 
 def machine_defaults() -> dict:

@@ -7,9 +7,7 @@ puts the objective, computed from correctness and cost of each group, where the 
 `_compute_loss` stops on a loss that is not finite. Roll-outs, advantages, loss, KL and clipping are TRL's.
 """
 
-import inspect
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from accelerate.utils import gather, gather_object
@@ -17,14 +15,19 @@ from transformers import LogitsProcessorList
 from trl import GRPOTrainer
 
 from timecost.batching import sort_by_length
-from timecost.budget import draw_budget, ladder_of
-from timecost.config import TimeCostConfig
-from timecost.cost import split_tokens, token_cost
-from timecost.effort import draw_effort, efforts_of
+from timecost.budget import ladder_of
+from timecost.checkpoints import KeepState
+from timecost.config import TimeCostConfig, bind_objective
+from timecost.cost import load_cost_model, split_tokens
+from timecost.effort import efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
 from timecost.generation import BudgetGuard
-from timecost.objectives import REGISTRY
+from timecost.model_card import training_facts, write_card
+from timecost.objectives import STRENGTH, problem_id
+from timecost.progress import completion_columns
+from timecost.prompt_tokens import encode_prompt
+from timecost.requests import draw_requests
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -36,14 +39,18 @@ class TimeCostTrainer(GRPOTrainer):
             [0, 1], None when it could not judge. Such a completion is left out of every statistic.
         reward_funcs: further rewards (format and the like), added to the objective as they are, unpriced.
         style_of: completion text -> name of its style of thinking, for the log.
+        joint_value: a `timecost.value.joint.JointValueHead` that learns beside the policy; needs the column `answer`.
 
-    Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens (means per completion), frac_no_signal
-    (share of prompts whose advantages are all 0), verifier_errors (share), style/<name> (share); with the prefix
-    `eval_` during evaluation, so that `metric_for_best_model` may name them.
+    Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens, cost (means per completion, the last in
+    the cost model's unit), frac_no_signal (share of prompts whose advantages are all 0), verifier_errors (share),
+    style/<name> (share), price_factor; with the prefix `eval_` during evaluation, so that `metric_for_best_model` may
+    name them.
 
     Raises UserError for a tokenizer without the end-of-thinking token, for roll-outs through tools or environments,
     and for arguments that the objective does not have.
     """
+
+    task_name: str | None = None  # for the model card
 
     def __init__(
         self,
@@ -53,6 +60,7 @@ class TimeCostTrainer(GRPOTrainer):
         verifier: Callable,
         reward_funcs: Callable | list[Callable] | None = None,
         style_of: Callable[[str], str] | None = None,
+        joint_value=None,
         **kwargs,
     ):
         for name in ("tools", "rollout_func", "environment_factory"):
@@ -65,14 +73,18 @@ class TimeCostTrainer(GRPOTrainer):
                 "use_transformers_continuous_batching to false"
             )
         rewards = [verifier, *(reward_funcs if isinstance(reward_funcs, list) else filter(None, [reward_funcs]))]
-        self.objective = bind_objective(args)
+        self.objective, self.price_control = bind_objective(args), args.price_control()
+        kept = KeepState(objective=self.objective, price_control=self.price_control)
+        kwargs["callbacks"] = [kept, *(kwargs.get("callbacks") or [])]
         self.style_of = style_of
+        self.joint_value = joint_value
         self.style_names: set[str] = set()
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
         self.reward_func_names[0] = "objective"
         head = self.accelerator.unwrap_model(self.model).get_output_embeddings()
         if not hasattr(head, "bias"):  # PEFT's wrapper around trained rows; TRL's fused head reads it
             head.bias = None
+        self.cost_model = load_cost_model(args.cost_model, self.model.config, args.prompt_cost)
         self.think_end_id = single_token_id(self.processing_class, args.think_end)
         if args.budgets:
             ladder = ladder_of(self.model.config, self.processing_class)
@@ -86,6 +98,18 @@ class TimeCostTrainer(GRPOTrainer):
             self.add_callback(FadeExploration(self, args.exploration_fraction))
 
     def _generate_and_score_completions(self, inputs):
+        output = self._generate_as_asked(inputs)
+        if self.joint_value is not None and self.model.training and self.accelerator.is_main_process:
+            rows = [
+                [ids[mask.bool()].tolist() for ids, mask in zip(output[f"{n}_ids"], output[f"{n}_mask"], strict=True)]
+                for n in ("prompt", "completion")
+            ]
+            model = self.accelerator.unwrap_model(self.model)
+            for name, value in self.joint_value.observe(model, *rows, [row["answer"] for row in inputs]).items():
+                self._metrics["train"][f"timecost/{name}"].append(value)
+        return output
+
+    def _generate_as_asked(self, inputs):
         if self.model.training and (self.args.budgets or self.args.efforts):
             inputs = self._draw_requests(inputs)
             if self.args.enforce_budgets:
@@ -94,18 +118,11 @@ class TimeCostTrainer(GRPOTrainer):
 
     def _draw_requests(self, inputs: list[dict]) -> list[dict]:
         """Copies of the rows whose prompts ask for a budget or an effort, one for each group on whatever process."""
-        first = self.accelerator.process_index * len(inputs)
-        micro_step = self._step % self.args.gradient_accumulation_steps  # _step itself starts anew on a resume
-        inputs = [dict(row) for row in inputs]
-        for i, row in enumerate(inputs, start=first):
-            key = (self.args.seed, self.state.global_step, micro_step, i // self.num_generations)
-            if self.args.efforts:
-                row["prompt"], row["elasticity"] = draw_effort(row["prompt"], self.args.efforts, *key)
-            if self.args.budgets:
-                row["prompt"], row["budget"] = draw_budget(
-                    row["prompt"], self.args.budgets, self.args.budget_inf_share, *key
-                )
-        return inputs
+        return draw_requests(
+            inputs, self.args, self.state.global_step, self.state.max_steps,
+            micro_step=self._step % self.args.gradient_accumulation_steps,  # _step itself starts anew on a resume
+            first=self.accelerator.process_index * len(inputs), num_generations=self.num_generations,
+        )  # fmt: skip
 
     def _generate_within_bounds(self, inputs):
         """Roll-outs whose thinking is closed at the budget; what is forced is no choice of the policy, so it gets no
@@ -144,33 +161,40 @@ class TimeCostTrainer(GRPOTrainer):
         split = [split_tokens(list(ids), self.think_end_id) for ids in completion_ids_list]
         split = gather(torch.tensor(split, dtype=torch.float32, device=rewards.device))  # (prompts * generations, 2)
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
-        cost = token_cost(split[:, 0], split[:, 1], self.args.prompt_cost).view(-1, num_generations)
-        asked = {}
+        cost = self._cost(prompts, split).view(-1, num_generations)
+        if self.args.log_completions:
+            for name, values in completion_columns(inputs, split, cost, self.accelerator.process_index).items():
+                self._log_completion_extra(name, values)
+        asked = self._asked(inputs, prompts, split, mode)
         if self.args.efforts and mode == "train":
-            elasticity = gather(torch.tensor([row["elasticity"] for row in inputs], device=rewards.device))
-            asked["time_elasticity"] = elasticity.view(-1, num_generations)
-            self._log_efforts(elasticity, rewards[:, 0], split.sum(1))
+            self._log_efforts(asked["effort"].flatten(), rewards[:, 0], split.sum(1))
         objective = self.objective(correct, cost, **asked)
         rewards[:, 0] = objective.flatten()
 
         deviation = objective - torch.nanmean(objective, 1, keepdim=True)
-        no_signal = (deviation.nan_to_num(0.0).abs() < 1e-6).all(1)
+        no_signal = (deviation.nan_to_num(0.0).abs() < 1e-6).all(1).float().mean()
+        styles = self._styles(completions)
+        if mode == "train":
+            entropy = (self._metrics["train"].get("entropy") or [None])[-1]
+            self.price_control.observe(correct, cost, styles=styles, entropy=entropy, no_signal=float(no_signal))
         values = {
             "accuracy": torch.nanmean(correct),
             "thinking_tokens": split[:, 0].mean(),
             "answer_tokens": split[:, 1].mean(),
             "tokens": split.sum(1).mean(),
-            "frac_no_signal": no_signal.float().mean(),
+            "cost": cost.mean(),
+            "frac_no_signal": no_signal,
             "verifier_errors": torch.isnan(correct).float().mean(),
-            **self._style_shares(completions),
+            **({} if styles is None else {f"style/{n}": styles.count(n) / len(styles) for n in self._names(styles)}),
+            **(self.price_control.metrics() if mode == "train" else {}),
         }
         for name, value in values.items():
             self._metrics[mode][f"timecost/{name}"].append(float(value))
         return rewards
 
     def _within_budget(self, inputs, split: torch.Tensor, correct: torch.Tensor, mode: str) -> torch.Tensor:
-        """Correctness after budgets: thinking that overruns its own is wrong. Logs overshoot and use of the rungs."""
-        if not self.args.budgets or mode == "eval":
+        """Correctness after budgets: thinking that overruns is wrong, unless the objective judges it. Logs the use."""
+        if not self.args.budgets or mode == "eval" or "budget" in self.objective.asks:
             return correct
         asked = [float("inf") if row["budget"] is None else row["budget"] for row in inputs]
         budget = gather(torch.tensor(asked, dtype=torch.float32, device=split.device))
@@ -184,20 +208,53 @@ class TimeCostTrainer(GRPOTrainer):
                 self._metrics[mode][f"timecost/budget_{rung}/thinking_tokens"].append(float(split[at, 0].mean()))
         return correct
 
-    def _log_efforts(self, elasticity: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
+    def _log_efforts(self, effort: torch.Tensor, correct: torch.Tensor, tokens: torch.Tensor) -> None:
         for name, value in self.args.efforts.items():
-            if (at := (elasticity - value).abs() < 1e-6).any():
+            if (at := (effort - value).abs() < 1e-6).any():
                 self._metrics["train"][f"timecost/effort_{name}/accuracy"].append(float(torch.nanmean(correct[at])))
                 self._metrics["train"][f"timecost/effort_{name}/tokens"].append(float(tokens[at].mean()))
 
-    def _style_shares(self, completions) -> dict[str, float]:
-        """Share of each style seen so far in the run, over all processes."""
+    def _cost(self, prompts, split: torch.Tensor) -> torch.Tensor:
+        """Cost of each completion, over all processes, in the cost model's unit."""
+        lengths = torch.zeros_like(split[:, 0])
+        if self.cost_model.needs_prompt:
+            lengths = [len(encode_prompt(self.processing_class, prompt)) for prompt in prompts]
+            lengths = gather(torch.tensor(lengths, dtype=torch.float32, device=split.device))
+        return self.cost_model(lengths, split[:, 0], split[:, 1])
+
+    def _asked(self, inputs, prompts, split: torch.Tensor, mode: str) -> dict:
+        """What the objective is told of a batch beside correctness and cost, for the prompts of all processes."""
+        num_generations = self.num_generations if mode == "train" else self.num_generations_eval
+        told = {"update": mode == "train", "step": self.state.global_step}
+        told |= {
+            "max_length": float(self.args.max_completion_length),
+            "thinking": split[:, 0].view(-1, num_generations),
+        }
+        if self.objective.name in STRENGTH:
+            told["price_factor"] = self.price_control.factor
+        drawn = {"effort": self.args.efforts, "budget": self.args.budgets}  # a data set may have such columns
+        drawn["elasticity"] = self.args.bounded_time_elasticity is not None
+        for key in [key for key, wanted in drawn.items() if wanted and mode == "train"]:
+            values = [float("inf") if row[key] is None else row[key] for row in inputs]
+            values = gather(torch.tensor(values, dtype=torch.float32, device=split.device))
+            told["time_elasticity" if key == "elasticity" else key] = values.view(-1, num_generations)
+        if "effort" in told:
+            told.setdefault("time_elasticity", told["effort"])
+        if "problem_ids" in self.objective.asks:
+            ids = gather_object([problem_id(prompt) for prompt in prompts])
+            told["problem_ids"] = ids[::num_generations]
+        return told
+
+    def _styles(self, completions) -> list[str] | None:
+        """The style of each completion, over all processes; None where the task knows no styles."""
         if self.style_of is None:
-            return {}
-        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        styles = gather_object([self.style_of(text) for text in texts])
+            return None
+        return gather_object([self.style_of(c if isinstance(c, str) else c[-1]["content"]) for c in completions])
+
+    def _names(self, styles: list[str]) -> list[str]:
+        """Names of the styles seen so far in the run."""
         self.style_names.update(styles)
-        return {f"style/{name}": styles.count(name) / len(styles) for name in sorted(self.style_names)}
+        return sorted(self.style_names)
 
     def _prepare_inputs(self, generation_batch):
         steps = self.args.steps_per_generation
@@ -218,6 +275,11 @@ class TimeCostTrainer(GRPOTrainer):
             and all(isinstance(value, torch.Tensor) for value in self._buffered_inputs[0].values())
         )
 
+    def create_model_card(self, model_name=None, dataset_name=None, tags=None):
+        """TRL's hook for README.md in output_dir; `task_name` may be set before."""
+        if self.is_world_process_zero():
+            write_card(self.args.output_dir, training_facts(self, self.task_name or dataset_name))
+
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
         if not torch.isfinite(loss):
@@ -226,21 +288,6 @@ class TimeCostTrainer(GRPOTrainer):
                 "touched; lower learning_rate or max_grad_norm, or train in float32"
             )
         return loss
-
-
-def bind_objective(args: TimeCostConfig) -> Callable:
-    """The objective that `args` names, with its keyword arguments bound. UserError for one that it does not have."""
-    objective = REGISTRY[args.objective]
-    known = [name for name, p in inspect.signature(objective).parameters.items() if p.kind is p.KEYWORD_ONLY]
-    kwargs = dict(args.objective_kwargs)
-    if "time_elasticity" in known:
-        kwargs.setdefault("time_elasticity", args.time_elasticity)
-    unknown = [name for name in kwargs if name not in known]
-    if unknown:
-        raise UserError(
-            f"objective {args.objective} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}"
-        )
-    return partial(objective, **kwargs)
 
 
 def single_token_id(tokenizer, token: str) -> int:

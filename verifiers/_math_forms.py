@@ -9,8 +9,12 @@ from fractions import Fraction
 
 # Of an answer, in characters and nested brackets. The gold answers of MATH have at most 159 and 3; the time that
 # parsing takes grows by half with each further brace.
-MAX_LENGTH, MAX_DEPTH = 1000, 10
-MAX_POWER = 10_000  # product of nested exponents and factorials
+MAX_LENGTH, MAX_DEPTH = 1000, 8
+MAX_POWER = 10_000  # product of nested exponents and factorials; also of what stands in a binomial
+# Beyond those of the gold answer: computer algebra would multiply them out.
+MAX_GROWTH, MAX_EXTRA = 10, 40  # characters: so many times those of the gold answer, and so many more
+MAX_POWERS = {True: 12, False: 50}  # of a bracket, of a letter; unless the gold answer has a power of MIN_POWER
+MIN_POWER = 5
 
 _INTEGER = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 NUMBER = rf"(?:{_INTEGER}(?:\.\d*)?|\.\d+)"
@@ -45,6 +49,9 @@ _UNEVALUATED = _regex(
     r"\d[\s)}]*(?:[-+*×·÷]|\\(?:times|cdot|div)(?![a-z]))(?!\s*10\s*(?:\^|\*\*))[\s({]*(?:\\[a-z]+[\s{]*)?\d"
 )
 _EXPONENT = _regex(r"(.?)\s*(?:\^|\*\*)\s*[{(]?\s*[-+]?(\d[\d.]*)")
+_SYMBOLIC_POWER = _regex(r"([A-Za-z)}\]])\s*(?:\^|\*\*)\s*[{(]?\s*[-+]?(\d+)")
+_BINOMIAL = _regex(r"\\binom([^A-Za-z]*)")
+_OPERATION = _regex(r"\\(i*int|oint|sum|prod|lim|det|Gamma|binom)(?![A-Za-z])")
 _FACTORIAL = _regex(r"(\d*)[\s)}]*!(\s*[)}]*\s*!)?")
 _TOWER = _regex(r"(?:\^|\*\*)[\s{(+-]*[\d.]+[\s)]*(?:\^|\*\*|!)|\d[eE]\s*[+-]?\s*0*[1-9]\d{3,}")
 _KNOWN_SIGNS = frozenset("−×·÷±∓√πθ°∞≤≥≠∪∩∈∅αβγδλμφω€£¥½⅓¼⅔¾²³’“”–—")
@@ -126,6 +133,8 @@ def _power(answer: str) -> float:
             product *= max(1.0, exponent)
         else:
             largest = max(largest, exponent)
+    for arguments in _BINOMIAL.findall(answer):
+        largest = max(largest, *(float(digits) for digits in re.findall(r"\d+", arguments)), 1.0)
     for digits, second in _FACTORIAL.findall(answer) if "!" in answer else ():
         if second:
             return float("inf")
@@ -157,6 +166,13 @@ def rational(text: str) -> Fraction | None:
     return sign * (whole + Fraction(numerator, denominator)) if denominator else None
 
 
+def exactly(text: str, value: Fraction | None) -> str:
+    r"""A mixed number or a slash as `\frac`: math-verify takes `1 1/2` for 1 and 1/2. Other texts stay as they are."""
+    if value is None or value.denominator == 1 or not _SLASH.fullmatch(text.strip().lstrip("+-").strip()):
+        return text
+    return rf"{'-' if value < 0 else ''}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+
+
 def percent(text: str) -> tuple[str, bool]:
     """A text without the sign of percent at its end, and whether there was one."""
     match = _PERCENT.fullmatch(text)
@@ -177,6 +193,19 @@ def worked_out(answer: str, expected: Fraction) -> bool:
     if expected.denominator == 1:
         value = re.sub(r"/|\}\s*\{", "*", value)
     return not _UNEVALUATED.search(value)
+
+
+def unfinished(answer: str, gold: str) -> str:
+    """What an answer leaves to be worked out, or piles up, that its gold answer does not; empty when nothing."""
+    if len(answer) > MAX_GROWTH * len(gold) + MAX_EXTRA:
+        return "the answer is much longer than the gold answer"
+    if operations := set(_OPERATION.findall(answer)) - set(_OPERATION.findall(gold)):
+        return f"the answer is not worked out: it holds \\{min(operations)}"
+    if max((int(power) for _, power in _SYMBOLIC_POWER.findall(gold)), default=0) < MIN_POWER:
+        for base, power in _SYMBOLIC_POWER.findall(answer):
+            if int(power) > MAX_POWERS[not base.isalpha()]:
+                return f"the answer holds a power of {power}"
+    return ""
 
 
 @dataclass(frozen=True)

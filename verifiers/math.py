@@ -266,7 +266,8 @@ def settle(answer: str, gold: str, policy: MathPolicy) -> str | Pairs:
         return "the answer has no unit"
     (answer, given_percent), (gold, expected_percent) = forms.percent(given.value), forms.percent(expected.value)
     expected_number, given_number = forms.rational(gold), forms.rational(answer)
-    if expected_number is not None and not forms.worked_out(answer, expected_number):
+    of_one = Fraction(1, 100 if expected_percent and not given_percent else 1)
+    if expected_number is not None and not forms.worked_out(answer, expected_number * of_one):
         return f"{answer[:40]!r} is not worked out"
     of_hundred = _of_hundred(given_percent, expected_percent, policy)
     if expected_number is not None and given_number is not None:
@@ -276,6 +277,7 @@ def settle(answer: str, gold: str, policy: MathPolicy) -> str | Pairs:
         return () if equal else wrong
     if given.scale != expected.scale:
         return wrong
+    answer, gold = forms.exactly(answer, given_number), forms.exactly(gold, expected_number)
     if of_hundred == (Fraction(1, 100),):
         answer = rf"\frac{{{answer}}}{{100}}"
     elif of_hundred == (Fraction(100),):
@@ -286,7 +288,7 @@ def settle(answer: str, gold: str, policy: MathPolicy) -> str | Pairs:
         return f"cannot read {forms.strange_signs(answer)[:10]!r} in the answer"
     if set(forms.texts(answer)) - set(forms.texts(gold)):
         return wrong
-    return ((answer, gold),)
+    return forms.unfinished(answer, gold) or ((answer, gold),)
 
 
 def _right_side(answer: str, gold: str) -> str | None:

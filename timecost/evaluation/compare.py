@@ -2,8 +2,8 @@
 
     timecost compare results/levin results/accuracy --output_path compared.json
 
-A is measured against B for each (task, budget) that both hold. A difference between runs that were not made alike says
-nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused, naming what differs.
+A is measured against B for each task at each budget that both hold. A difference between runs that were not made alike
+says nothing about the models, so runs on other problems, prompts, verifiers or sampling are refused in words.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from timecost.errors import UserError, nearest
 from timecost.options import Parser
 
 # Settings of a record that shape its samples or its verdicts. The seed is free: two models need no common draws.
-SAMPLING = ("split", "num_samples", "temperature", "max_completion_length", "enforce")
+SAMPLING = ("split", "num_samples", "temperature", "max_completion_length", "num_fewshot")
 COLUMNS = {
     "accuracy_difference": ("accuracy", "+.3f"),
     "tokens_ratio": ("tokens ratio", ".3f"),
@@ -41,8 +41,8 @@ def run(argv: list[str]) -> None:
 def compare_runs(a: str | Path, b: str | Path, model_a: str | None = None, model_b: str | None = None) -> dict:
     """`{"a", "b", "comparisons", "left_out"}`: labels, a comparison per shared (task, budget), and what one run lacks.
 
-    Raises UserError when a folder cannot be read, holds several models and none is named, or the runs differ in more
-    than the model.
+    Where a run enforces a budget in several ways, each is compared with the same way of the other run. Raises UserError
+    when a folder cannot be read, holds several models and none is named, or the runs differ in more than the model.
     """
     from timecost.evaluation.records import compare
     from timecost.evaluation.results import finite
@@ -55,23 +55,36 @@ def compare_runs(a: str | Path, b: str | Path, model_a: str | None = None, model
         raise UserError(
             f"cannot compare: '{a}' was written by timecost {version_a}, '{b}' by {version_b}: evaluate both with one"
         )
-    shared = [key for key in records_a if key in records_b]
-    if not shared:
+    pairs = pair(records_a, records_b)
+    if not pairs:
         raise UserError(f"cannot compare: '{a}' and '{b}' have no task at the same budget in common")
     comparisons = []
-    for key in shared:
-        differ = differences(records_a[key], records_b[key], rows_a[key], rows_b[key])
+    for one, other in pairs:
+        differ = differences(records_a[one], records_b[other], rows_a[one], rows_b[other])
         if differ:
-            raise UserError(f"cannot compare {key[0]} at budget {key[1]}: {'; '.join(differ)}")
-        values = compare(rows_a[key], rows_b[key])
-        comparisons.append(finite({"task": key[0], "budget": key[1], **values}))
-    left_out = [f"{task} at budget {budget}" for task, budget in sorted(set(records_a) ^ set(records_b))]
+            raise UserError(f"cannot compare {one[0]} at budget {one[1]}: {'; '.join(differ)}")
+        values = compare(rows_a[one], rows_b[other])
+        comparisons.append(finite({"task": one[0], "budget": one[1], "enforce": [one[2], other[2]], **values}))
+    alone = set(records_a) - {one for one, _ in pairs} | set(records_b) - {other for _, other in pairs}
+    left_out = [f"{task} at budget {budget}" + (f" ({enforce})" if enforce != "none" else "")
+                for task, budget, enforce in sorted(alone)]  # fmt: skip
     return {"a": label_a, "b": label_b, "comparisons": comparisons, "left_out": left_out}
 
 
+def pair(records_a: dict, records_b: dict) -> list[tuple[tuple, tuple]]:
+    """Keys (task, budget, enforce) of the records to compare: the same ones, or the only ones of a task and budget."""
+    pairs = [(key, key) for key in records_a if key in records_b]
+    paired = {key[:2] for key, _ in pairs}
+    for key in records_a:
+        ours, theirs = ([other for other in records if other[:2] == key[:2]] for records in (records_a, records_b))
+        if key[:2] not in paired and len(ours) == len(theirs) == 1:
+            pairs.append((key, theirs[0]))
+    return pairs
+
+
 def load_run(folder: str | Path, model: str | None, option: str) -> tuple[str, dict, dict, str | None]:
-    """Label, records and samples by (task, budget), and the version that wrote them, of one model in a folder."""
-    from timecost.evaluation.results import read_results, read_samples
+    """Label, records and samples by (task, budget, enforce), and their version, of one model in a folder."""
+    from timecost.evaluation.results import key_of, read_results, read_samples
 
     results = read_results(folder)
     models = list(dict.fromkeys(record["model"] for record in results["records"]))
@@ -80,12 +93,12 @@ def load_run(folder: str | Path, model: str | None, option: str) -> tuple[str, d
     model = model or models[0]
     if model not in models:
         raise UserError(f"'{folder}' holds no model '{model}'{nearest(model, models)} (only {', '.join(models)})")
-    records = {(one["task"], one["budget"]): one for one in results["records"] if one["model"] == model}
+    records = {key_of(one)[1:]: one for one in results["records"] if one["model"] == model}
     rows: dict[tuple, list[dict]] = {key: [] for key in records}
     for row in read_samples(folder, lambda row: row["model"] == model):
-        if (row["task"], row["budget"]) in rows:
-            rows[row["task"], row["budget"]].append(row)
-    for (task, budget), found in rows.items():
+        if key_of(row)[1:] in rows:
+            rows[key_of(row)[1:]].append(row)
+    for (task, budget, _), found in rows.items():
         if not found:
             raise UserError(f"'{folder}' has a record but no samples of {model} on {task} at budget {budget}")
     return model, records, rows, results.get("provenance", {}).get("versions", {}).get("timecost")
@@ -97,8 +110,13 @@ def differences(record_a: dict, record_b: dict, rows_a: list[dict], rows_b: list
 
     found = []
     for name in SAMPLING:
-        if record_a.get(name) != record_b.get(name):
-            found.append(f"sampling: {name} is {record_a.get(name)} in A and {record_b.get(name)} in B")
+        a, b = (record.get(name, 0 if name == "num_fewshot" else None) for record in (record_a, record_b))
+        if a != b:
+            found.append(f"sampling: {name} is {a} in A and {b} in B")
+    enforce = [record.get("enforce", "none") for record in (record_a, record_b)]
+    # a baseline stands in for the model's own way to keep a budget
+    if enforce[0] != enforce[1] and not record_a.get("baseline") and not record_b.get("baseline"):
+        found.append(f"sampling: enforce is {enforce[0]} in A and {enforce[1]} in B")
     a, b = ({problem_key(row): row["prompt"] for row in rows} for rows in (rows_a, rows_b))
     if a.keys() != b.keys():
         found.append(f"problems: {len(a.keys() - b.keys())} only in A, {len(b.keys() - a.keys())} only in B")

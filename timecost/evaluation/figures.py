@@ -1,19 +1,26 @@
 """Figures of a report, drawn with matplotlib from the records of one task.
 
-Each function returns a `Figure`; `save` writes it as PNG and SVG, `svg` gives the SVG as text. Colours are those of
-Okabe & Ito, which stay apart for colour-blind readers; models differ by marker as well.
+Each function returns a `Figure`; `save` writes it as PNG and SVG, `svg` gives the SVG as text, `inline_svg` gives it
+for a page whose colours change with its theme. Colours follow Okabe & Ito, which stay apart for colour-blind readers,
+with the light ones darkened to a contrast of 3 on white; models differ by marker as well. `width` is in inches: WIDE
+for paper and screens, NARROW for phones.
 """
 
 import functools
 import io
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from itertools import cycle
 from pathlib import Path
 
+from timecost.evaluation.results import key_of
+
 BASE_LABELS = ("base", "arithmetic_base")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "D", "s", "^", "v", "P")
-INK, GREY, LINE, PAPER = "#1f2328", "#8a8f98", "#d9dce1", "#ffffff"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#BF6598", "#B67D00", "#3395D3")
+MARKERS = ("o", "D", "s", "^", "v", "P", "X")  # one more than colours: the 42 pairs are all different
+INK, GREY, LINE, PAPER = "#1f2328", "#6f7680", "#d9dce1", "#ffffff"
+WIDE, NARROW = 6.4, 3.6
 STYLE = {
     "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER, "figure.dpi": 160,
     "font.size": 10, "font.family": "sans-serif", "text.color": INK,
@@ -23,6 +30,7 @@ STYLE = {
     "xtick.color": INK, "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0,
     "legend.frameon": False, "lines.linewidth": 2.0, "svg.hashsalt": "timecost",
 }  # fmt: skip
+MAX_LABEL = 24  # characters of a model's name in a figure
 MIN_CELL = 5  # samples of a style at a difficulty, below which its accuracy says too little
 
 
@@ -59,11 +67,60 @@ def short_names(models: Iterable[str]) -> dict[str, str]:
     return names if len(set(names.values())) == len(models) else {model: model for model in models}
 
 
+def labels_of(models: Iterable[str]) -> dict[str, str]:
+    """Short names with the middle of long ones left out, so that a figure has room for them."""
+    return {
+        model: name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL // 2]}\u2026{name[-(MAX_LABEL // 2) :]}"
+        for model, name in short_names(models).items()
+    }
+
+
+def lines_of(records: list[dict]) -> list[dict]:
+    """What is drawn as one line: the budgets of a model under one way to enforce them, by rising budget.
+
+    `{"model", "name", "records"}`. Nothing is enforced at budgets 0 and inf: they belong to every line of their model.
+    A model without budgets is a line of one point.
+    """
+    names = labels_of(r["model"] for r in records)
+    out = []
+    for model in names:
+        mine = sorted((r for r in records if r["model"] == model), key=budget_order)
+        ways = list(dict.fromkeys(r.get("enforce", "none") for r in mine if is_bounded(r)))
+        for way in ways or ["none"]:
+            name = names[model] + (f", {way}" if len(ways) > 1 else "")
+            here = [r for r in mine if not is_bounded(r) or r.get("enforce", "none") == way]
+            out.append({"model": model, "name": name, "records": here})
+    return out
+
+
+def is_bounded(record: dict) -> bool:
+    """Whether the record has a budget of thinking tokens, other than none at all."""
+    return record["budget"] not in ("0", "inf")
+
+
+def budget_order(record: dict) -> float:
+    return float(record["budget"])
+
+
+def one_per_model(records: list[dict]) -> list[dict]:
+    """The record of each model that stands for it where budgets are no matter: the one with the loosest."""
+    best: dict[str, dict] = {}
+    for record in records:
+        if record["model"] not in best or budget_order(record) > budget_order(best[record["model"]]):
+            best[record["model"]] = record
+    return list(best.values())
+
+
 def model_colours(records: list[dict]) -> dict[str, str]:
     """A colour for each model: ink for the base, the palette for the others in their order."""
     base = find_base(records)
     others = [model for model in dict.fromkeys(r["model"] for r in records) if model != base]
     return {base: INK, **{model: COLOURS[i % len(COLOURS)] for i, model in enumerate(others)}}
+
+
+def line_markers(lines: list[dict]) -> Iterator[tuple[str, dict]]:
+    """A marker for each line, with the line."""
+    return zip(cycle(MARKERS), lines, strict=False)
 
 
 def style_points(record: dict) -> dict[str, tuple[float, float]]:
@@ -95,55 +152,104 @@ def style_frontier(record: dict) -> list[tuple[float, float]]:
 
 
 @in_our_style
-def frontier(records: list[dict], base: str | None = None):
-    """Accuracy against mean tokens: a labelled point per model with both intervals.
+def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
+    """Accuracy against mean tokens, with both intervals: a labelled point per model, or a line with one per budget.
 
     `base` names the model whose styles are drawn in grey: each style on every problem, and the line of the best choice
     of a style for each difficulty.
     """
-    names, colours = short_names(r["model"] for r in records), model_colours(records)
+    names, colours = labels_of(r["model"] for r in records), model_colours(records)
     base = base or find_base(records)
-    figure, axes = new_figure(6.4, 4.3)
+    figure, axes = new_figure(width, 4.3 if width > NARROW else 3.9)
     labels = []  # (x, y, text, colour, size)
-    based = next((r for r in records if r["model"] == base), None)
+    based = next((r for r in one_per_model(records) if r["model"] == base), None)
     if based is not None:
         line = style_frontier(based)
         if line:
-            axes.plot(*zip(*percent(line), strict=True), color=GREY, linewidth=1.2, zorder=2)
+            axes.plot(*zip(*percent(line), strict=True), color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
         for style, point in style_points(based).items():
             x, y = percent([point])[0]
-            axes.plot(x, y, marker="o", markersize=4.5, color=GREY, zorder=3)
-            labels.append((x, y, style, GREY, 8.5))
-    for marker, record in zip(cycle(MARKERS), records, strict=False):
-        if record["accuracy"] is None:
+            axes.plot(x, y, marker="o", markersize=4, color=GREY, zorder=3)
+            labels.append((x, y, style, GREY, 8))
+    drawn = lines_of(records)
+    for marker, line in line_markers(drawn):
+        known = [r for r in line["records"] if r["accuracy"] is not None]
+        if not known:
             continue
-        x, y = record["tokens_mean"], 100 * record["accuracy"]
-        spread_x = [[max(0, x - record["tokens_mean_low"])], [max(0, record["tokens_mean_high"] - x)]]
-        spread_y = [[max(0, y - 100 * record["accuracy_low"])], [max(0, 100 * record["accuracy_high"] - y)]]
-        colour = colours[record["model"]]
+        colour, several = colours[line["model"]], len(known) > 1
+        xs, ys = [r["tokens_mean"] for r in known], [100 * r["accuracy"] for r in known]
+        if several:
+            axes.plot(xs, ys, color=colour, linewidth=1.4, alpha=0.75, zorder=4)
         axes.errorbar(
-            x, y, xerr=spread_x, yerr=spread_y, color=colour, marker=marker, markersize=8, markeredgecolor=PAPER,
-            markeredgewidth=1.0, elinewidth=1.6, capsize=0, zorder=5,
+            xs, ys, xerr=spread(known, "tokens_mean", 1), yerr=spread(known, "accuracy", 100), color=colour,
+            marker=marker, markersize=6 if several else 8, markeredgecolor=PAPER, markeredgewidth=1.0,
+            elinewidth=1.3, capsize=0, linestyle="none", zorder=5,
         )  # fmt: skip
-        labels.append((x, y, names[record["model"]], colour, 11))
-    axes.set_xlabel("mean tokens per completion, thinking and answer")
+        top = max(range(len(known)), key=lambda i: budget_order(known[i]))
+        labels.append((xs[top], ys[top], line["name"], colour, 11))
+        if several and len(drawn) <= 4:
+            labels += [(xs[i], ys[i], r["budget"], colour, 7.5) for i, r in enumerate(known) if i != top]
+    axes.set_xlabel("mean tokens per completion, thinking and answer" if width > NARROW else "mean tokens")
     axes.set_ylabel("accuracy, %")
     axes.margins(x=0.08, y=0.12)
     axes.set_xlim(0, axes.get_xlim()[1])
     axes.set_ylim(top=min(axes.get_ylim()[1], 103))
     axes.set_title("Accuracy against time")
+    notes = []
+    if any(map(is_bounded, records)):
+        notes.append("small numbers: the budget asked for")
     if based is not None and style_points(based):
-        note = f"grey: the styles of {names[base]}, each on every problem; line: the best one for each difficulty"
-        figure.supxlabel(note, x=0.995, ha="right", fontsize=7.5, color=GREY)
+        notes += [f"grey: the styles of {names[base]}, each on every problem", "dashed: the best style per difficulty"]
+    if notes:
+        figure.supxlabel("\n".join(notes), x=0.995, ha="right", fontsize=7.5, color=GREY)
     place_labels(figure, axes, sorted(labels, key=lambda label: -label[4]))
     return figure
 
 
 @in_our_style
-def tokens_by_difficulty(records: list[dict]):
+def adherence(records: list[dict], used: dict[tuple, tuple[float, float]] | None = None, width: float = WIDE):
+    """Thinking tokens used against the budget asked for, a line per model; on the diagonal the two are equal.
+
+    `used` maps the key of a record to the 5th and 95th percentile of thinking tokens, drawn as a bar.
+    """
+    colours = model_colours(records)
+    figure, axes = new_figure(width, 3.8 if width > NARROW else 3.6)
+    lines = [line for line in lines_of(records) if any(map(is_bounded, line["records"]))]
+    rungs = sorted({int(r["budget"]) for r in records if is_bounded(r)})
+    axes.plot(rungs, rungs, color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
+    for i, (marker, line) in enumerate(line_markers(lines)):
+        known = [r for r in line["records"] if is_bounded(r)]
+        shift = 2 ** (0.09 * (i - (len(lines) - 1) / 2))  # side by side, so that bars do not cover each other
+        xs, ys = [int(r["budget"]) * shift for r in known], [r["thinking_tokens_mean"] for r in known]
+        colour = colours[line["model"]]
+        bars = [(used or {}).get(key_of(r)) for r in known]
+        for x, bar in zip(xs, bars, strict=True):
+            if bar is not None:
+                axes.plot([x, x], bar, color=colour, linewidth=1.3, alpha=0.7)
+        axes.plot(
+            xs, ys, color=colour, linewidth=1.4, marker=marker, markersize=6.5,
+            markeredgecolor=PAPER, label=line["name"], zorder=4,
+        )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("symlog", base=2, linthresh=1)  # linear below one token, where a logarithm has no room for 0
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(rungs, [str(rung) for rung in rungs])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("budget asked for, thinking tokens")
+    axes.set_ylabel("thinking tokens used, mean")
+    axes.set_title("Asked against used")
+    axes.legend(loc="upper left", fontsize=9)
+    note = "dashed: as many as asked" + ("; bars: 5th to 95th percentile" if used else "")
+    figure.supxlabel(note, x=0.995, ha="right", fontsize=7.5, color=GREY)
+    return figure
+
+
+@in_our_style
+def tokens_by_difficulty(records: list[dict], width: float = WIDE):
     """Mean tokens per completion at each difficulty, a line per model with its interval as a band."""
-    names, colours = short_names(r["model"] for r in records), model_colours(records)
-    figure, axes = new_figure(6.4, 3.8)
+    names, colours = labels_of(r["model"] for r in records), model_colours(records)
+    figure, axes = new_figure(width, 3.8 if width > NARROW else 3.4)
     for marker, record in zip(cycle(MARKERS), records, strict=False):
         cells = record["by_difficulty"]
         x = [int(d) for d in cells]
@@ -161,18 +267,24 @@ def tokens_by_difficulty(records: list[dict]):
     axes.set_xlabel("difficulty")
     axes.set_ylabel("mean tokens")
     axes.set_title("Time by difficulty")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", fontsize=9)
     return figure
 
 
 @in_our_style
-def style_shares(records: list[dict]):
+def style_shares(records: list[dict], width: float = WIDE):
     """Share of each style of thinking at each difficulty, stacked, one panel per model; cheap styles are light."""
-    names = short_names(r["model"] for r in records)
+    names = labels_of(r["model"] for r in records)
     records = [r for r in records if r["styles"] and r["by_difficulty"]]
     styles = styles_by_cost(records)
-    figure, panels = new_figure(max(4.2, 2.6 * len(records)), 3.6, columns=len(records))
-    for axes, record in zip(panels, records, strict=True):
+    columns = min(len(records), 3 if width > NARROW else 2)
+    rows = -(-len(records) // columns)
+    if width > NARROW:
+        width = max(4.2, 1.2 + 2.2 * columns)
+    figure, panels = new_figure(width, 0.7 + (2.9 if width > NARROW else 2.2) * rows, columns, rows)
+    for axes in panels[len(records) :]:
+        axes.set_visible(False)
+    for axes, record in zip(panels, records, strict=False):
         x = [int(d) for d in record["by_difficulty"]]
         bottom = [0.0] * len(x)
         for style, colour in styles.items():
@@ -186,9 +298,53 @@ def style_shares(records: list[dict]):
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("difficulty")
         axes.tick_params(axis="x", labelsize=8.5)
-    panels[0].set_ylabel("share of completions, %")
-    handles, labels = panels[-1].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside right center", fontsize=9, handlelength=1, handleheight=1)
+    for axes in panels[::columns]:
+        axes.set_ylabel("share of completions, %")
+    handles, labels = panels[0].get_legend_handles_labels()
+    place = {"loc": "outside right center"} if width > NARROW else {"loc": "outside lower center", "ncols": 3}
+    figure.legend(handles[::-1], labels[::-1], fontsize=9, handlelength=1, handleheight=1, **place)
+    return figure
+
+
+@in_our_style
+def anytime(curve: dict, width: float = WIDE):
+    """Chance of a right answer when thinking stops after so many tokens: measured by probes, and as a head forecasts.
+
+    `curve` holds lists of equal length: `tokens`, `measured`, and where known `measured_low`, `measured_high` and
+    `forecast`, all shares.
+    """
+    figure, axes = new_figure(width, 3.6 if width > NARROW else 3.3)
+    x = curve["tokens"]
+    if curve.get("measured_low") and curve.get("measured_high"):
+        low, high = ([100 * v for v in curve[name]] for name in ("measured_low", "measured_high"))
+        axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
+    axes.plot(x, [100 * v for v in curve["measured"]], color=COLOURS[0], marker="o", markersize=4, label="measured")
+    if curve.get("forecast"):
+        axes.plot(x, [100 * v for v in curve["forecast"]], color=COLOURS[1], linestyle=(0, (4, 2)), label="forecast")
+    axes.set_xlabel("thinking tokens before the answer")
+    axes.set_ylabel("right answers, %")
+    axes.set_ylim(0, 103)
+    axes.set_xlim(left=0)
+    axes.set_title("What stopping early gives")
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+@in_our_style
+def reliability(bins: list[dict], width: float = WIDE):
+    """Share of right answers against the forecast of it, in bins `{"forecast", "outcome", "num"}`; area: points."""
+    figure, axes = new_figure(min(width, 4.6), min(width, 4.6) * 0.92)
+    most = max(one["num"] for one in bins)
+    axes.plot([0, 100], [0, 100], color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
+    x, y = ([100 * one[name] for one in bins] for name in ("forecast", "outcome"))
+    axes.plot(x, y, color=COLOURS[0], linewidth=1.2, alpha=0.6, zorder=3)
+    axes.scatter(x, y, s=[20 + 60 * one["num"] / most for one in bins], color=COLOURS[0], edgecolors=PAPER, zorder=4)
+    axes.set_xlabel("forecast chance of a right answer, %")
+    axes.set_ylabel("right answers, %")
+    axes.set_xlim(-3, 103)
+    axes.set_ylim(-3, 103)
+    axes.set_title("Is the forecast right?")
+    figure.supxlabel("dashed: a forecast that is always right", x=0.995, ha="right", fontsize=7.5, color=GREY)
     return figure
 
 
@@ -211,13 +367,23 @@ def styles_by_cost(records: list[dict]) -> dict[str, str]:
 # Helpers --------------------------------------------------------------------------------------------------------------
 
 
-def new_figure(width: float, height: float, columns: int | None = None):
-    """A figure, in inches, with one pair of axes or a list of `columns` that share their y axis."""
+def new_figure(width: float, height: float, columns: int | None = None, rows: int = 1):
+    """A figure, in inches, with one pair of axes or a list of `rows` x `columns` that share their y axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns or 1, sharey=True, squeeze=False)[0]
-    return figure, list(axes) if columns else axes[0]
+    axes = figure.subplots(rows, columns or 1, sharey=True, squeeze=False)
+    return figure, list(axes.flat) if columns else axes[0][0]
+
+
+def spread(records: list[dict], name: str, scale: float) -> list[list[float]]:
+    """Distances from a measure to the two ends of its interval, 0 where they are unknown."""
+    below, above = [], []
+    for record in records:
+        value, low, high = (record.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+        below.append(0 if low is None else scale * max(0, value - low))
+        above.append(0 if high is None else scale * max(0, high - value))
+    return [below, above]
 
 
 @in_our_style
@@ -233,6 +399,29 @@ def svg(figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def inline_svg(figure, prefix: str, label: str) -> str:
+    """The figure as an <svg> element for a page: text as text, colours as variables, ids that begin with `prefix`.
+
+    The page defines --ink, --grey, --line, --paper and --c0, --c1 ... for both of its themes. `label` is what a reader
+    hears who cannot see it.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        text = svg(figure)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", text)
+    names = {INK: "ink", GREY: "grey", LINE: "line", PAPER: "paper", **{c: f"c{i}" for i, c in enumerate(COLOURS)}}
+    for colour, name in names.items():
+        text = re.sub(colour, f"var(--{name})", text, flags=re.I)
+    _, _, rest = text.partition(">")
+    box = re.search(r'viewBox="[^"]+"', text)[0]
+    most = f'style="max-width: {115 * figure.get_figwidth():.0f}px"'  # so that letters are as large in every figure
+    said = escape(label, quote=True)
+    return f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box} {most} role="img" aria-label="{said}">{rest}'
 
 
 def place_labels(figure, axes, labels: list[tuple[float, float, str, str, float]]) -> None:

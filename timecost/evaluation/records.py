@@ -7,14 +7,23 @@ import numpy as np
 from timecost.errors import UserError, nearest
 from timecost.evaluation import metrics
 from timecost.evaluation.metrics import named
-from timecost.evaluation.results import RESULTS, command_line, finite, key_of, read_results, read_samples, write_json
+from timecost.evaluation.results import (
+    RESULTS,
+    command_line,
+    finite,
+    key_of,
+    locked,
+    read_results,
+    read_samples,
+    write_json,
+)
 
 PROMPT_COST = 1.0  # tokens; TimeCostConfig's default
 PASS_AT = (1, 2, 4, 8, 16, 32)
 
 
 def make_record(rows: list[dict], settings: dict, reference: list[dict] | None = None) -> dict:
-    """The record of one (model, task, budget) from its samples, and from those of a reference model if there is one.
+    """The record of one (model, task, budget, enforce) from its samples, and from a reference model's if there is one.
 
     It is what JSON gives back: keys are strings, and what the data do not determine is None.
     """
@@ -24,23 +33,26 @@ def make_record(rows: list[dict], settings: dict, reference: list[dict] | None =
     answer = np.array([row["answer_tokens"] for row in rows])
     scored, correct = table["num_scored"], table["num_correct"]
     most = int(scored.max(initial=0))
-    model, task, budget = key_of(rows[0])
+    model, task, budget, enforce = key_of(rows[0])
     record = {
         "model": model,
         "task": task,
         "budget": budget,
-        "enforce": "none",
+        "enforce": enforce,
         **settings,
         "num_problems": len(scored),
         **named("accuracy", metrics.accuracy(scored, correct)),
         "pass_at_k": {k: metrics.pass_at_k(scored, correct, k) for k in PASS_AT if k <= most},
         **metrics.token_statistics(thinking, answer, status),
         **tokens_interval(table),
-        "overshoot_rate": None,  # without a budget nothing can overshoot
+        # without a budget nothing can overshoot
+        "overshoot_rate": None if budget == "inf" else share(thinking > int(budget)),
+        "stop_causes": shares_of(rows, "stop_cause"),
+        "seconds_mean": float(np.mean([row.get("seconds", np.nan) for row in rows])),
         "answer_rate": share(row["answered"] for row in rows),
         "truncation_rate": share(not row["finished"] for row in rows),
         "verifier_error_rate": share(status == "verifier_error"),
-        "styles": style_shares(rows),
+        "styles": shares_of(rows, "style"),
         "by_difficulty": by_difficulty(rows),
         "by_style": by_style(rows),
         **compare(rows, reference),
@@ -116,21 +128,23 @@ def compare(rows: list[dict], reference: list[dict] | None) -> dict:
 
 def compare_all(folder: str | Path, reference_model: str) -> list[dict]:
     """Measure every record of a folder against one of its models, write them back and return them."""
-    results, samples = read_results(folder), read_samples(folder)
-    records = []
-    for record in results["records"]:
-        rows = [row for row in samples if key_of(row) == key_of(record)]
-        reference = pick_reference(samples, record["task"], reference_model)
-        records.append(finite({**record, **compare(rows, reference)}))
-    write_json(
-        Path(folder) / RESULTS,
-        {"records": records, "provenance": {**results["provenance"], "command": command_line()}},
-    )
+    with locked(Path(folder)):
+        results, samples = read_results(folder), read_samples(folder)
+        records = []
+        for record in results["records"]:
+            rows = [row for row in samples if key_of(row) == key_of(record)]
+            reference = pick_reference(samples, record["task"], reference_model)
+            records.append(finite({**record, **compare(rows, reference)}))
+        written = {"records": records, "provenance": {**results["provenance"], "command": command_line()}}
+        write_json(Path(folder) / RESULTS, {**results, **written})
     return records
 
 
 def pick_reference(samples: list[dict], task: str, model: str | None = None) -> list[dict]:
-    """The samples of one model on a task. UserError when there is none, or several and `model` does not say which."""
+    """The samples of one model on a task: those without a bound on thinking, where there are several budgets.
+
+    Raises UserError when there is none, or several and `model` does not say which.
+    """
     models = list(dict.fromkeys(row["model"] for row in samples if row["task"] == task))
     if not models:
         raise UserError(f"the reference holds no samples of task {task}: evaluate the reference model on it first")
@@ -139,7 +153,13 @@ def pick_reference(samples: list[dict], task: str, model: str | None = None) -> 
     model = model or models[0]
     if model not in models:
         raise UserError(f"the reference holds no model '{model}'{nearest(model, models)} (only {', '.join(models)})")
-    return [row for row in samples if row["task"] == task and row["model"] == model]
+    rows = [row for row in samples if row["task"] == task and row["model"] == model]
+    keys = list(dict.fromkeys(map(key_of, rows)))
+    if len(keys) > 1:
+        rows = [row for row in rows if row["budget"] == "inf"]
+    if not rows:
+        raise UserError(f"the reference holds '{model}' on {task} at several budgets and not at inf: evaluate it there")
+    return rows
 
 
 def share(flags) -> float:
@@ -152,10 +172,10 @@ def tokens_interval(table: dict[str, np.ndarray]) -> dict[str, float]:
     return {"tokens_mean_low": estimate.low, "tokens_mean_high": estimate.high}
 
 
-def style_shares(rows: list[dict]) -> dict[str, float]:
-    """Share of each style of thinking, the most frequent first; empty for a task without styles."""
-    styles, counts = np.unique([row["style"] for row in rows if "style" in row], return_counts=True)
-    return {str(styles[i]): float(counts[i] / counts.sum()) for i in np.argsort(-counts, kind="stable")}
+def shares_of(rows: list[dict], name: str) -> dict[str, float]:
+    """Share of each value of a column, the most frequent first; empty where no row has it."""
+    values, counts = np.unique([row[name] for row in rows if name in row], return_counts=True)
+    return {str(values[i]): float(counts[i] / counts.sum()) for i in np.argsort(-counts, kind="stable")}
 
 
 def by_difficulty(rows: list[dict]) -> dict[int, dict]:
@@ -169,7 +189,7 @@ def by_difficulty(rows: list[dict]) -> dict[int, dict]:
             **named("accuracy", metrics.accuracy(table["num_scored"], table["num_correct"])),
             "tokens_mean": float(np.mean([row["thinking_tokens"] + row["answer_tokens"] for row in here])),
             **tokens_interval(table),
-            "styles": style_shares(here),
+            "styles": shares_of(here, "style"),
         }
     return out
 

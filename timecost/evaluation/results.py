@@ -1,4 +1,4 @@
-"""The folder of results: `results.json` (one record per model, task and budget) and `samples.jsonl`.
+"""The folder of results: `results.json` (one record per model, task, budget and way to enforce it), `samples.jsonl`.
 
 Both are replaced in one step each (temporary file, then rename), under a lock on the folder, so that several
 evaluations may write to the same folder and an interrupted one leaves what was there before.
@@ -22,9 +22,9 @@ from timecost.errors import UserError
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 
 
-def key_of(row: dict) -> tuple[str, str, str]:
-    """What a record or a sample belongs to: (model, task, budget)."""
-    return row["model"], row["task"], row["budget"]
+def key_of(row: dict) -> tuple[str, str, str, str]:
+    """What a record or a sample belongs to: (model, task, budget, enforce)."""
+    return row["model"], row["task"], row["budget"], row.get("enforce", "none")
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -60,7 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read_results(folder: str | Path) -> dict:
-    """`{"records": [...], "provenance": {...}}` of a folder, or of the path of a results.json.
+    """`{"records": [...], "sweeps": [...], "provenance": {...}}` of a folder, or of the path of a results.json.
 
     Raises UserError when it is missing, not JSON, or holds no record.
     """
@@ -94,6 +94,11 @@ def read_samples(folder: str | Path, keep: Callable[[dict], bool] = lambda row: 
     path = path if path.suffix == ".jsonl" else path / SAMPLES
     if not path.is_file():
         raise missing(path)
+    return read_lines(path, keep)
+
+
+def read_lines(path: Path, keep: Callable[[dict], bool] = lambda row: True) -> list[dict]:
+    """The rows of a file of samples that `keep` accepts. Raises UserError when a line is broken."""
     rows = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -108,9 +113,17 @@ def read_samples(folder: str | Path, keep: Callable[[dict], bool] = lambda row: 
 
 
 def write_results(folder: str | Path, record: dict, samples: list[dict]) -> None:
-    """Add a record and its samples to a folder; those of the same model, task and budget are replaced."""
+    """Add a record and its samples to a folder; those of the same model, task, budget and enforce are replaced.
+
+    The sweeps over budgets that the folder then holds are measured anew.
+    """
+    from timecost.evaluation.sweeps import sweeps_of
+
     folder = make_folder(folder)
     with locked(folder):
+        for name in (RESULTS, SAMPLES):
+            for left in folder.glob(f".{name}.*"):  # by a process that was killed: only one writes at a time
+                left.unlink(missing_ok=True)
         records = read_results(folder)["records"] if (folder / RESULTS).exists() else []
         records = [old for old in records if key_of(old) != key_of(record)] + [record]
         records.sort(key=key_of)  # whichever of several evaluations ended first
@@ -120,7 +133,8 @@ def write_results(folder: str | Path, record: dict, samples: list[dict]) -> None
         with replacing(folder / SAMPLES) as file:
             for row in kept + samples:
                 file.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
-        write_json(folder / RESULTS, {"records": records, "provenance": provenance()})
+        sweeps = sweeps_of(records, kept + samples)
+        write_json(folder / RESULTS, {"records": records, "sweeps": sweeps, "provenance": provenance()})
 
 
 def write_json(path: str | Path, value) -> None:

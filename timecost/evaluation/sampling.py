@@ -1,12 +1,15 @@
 """Batched sampling from a causal language model: the first step of an evaluation.
 
-The batch is the unit of work: the plan of batches is a pure function of the whole list of prompts, and each batch
-draws from a generator seeded with (seed, batch index). The same list, batch size, seed, dtype, number of threads and
-machine therefore give the same completions.
+The batch is the unit of work: the plan of batches is a pure function of the whole list of prompts, and each row draws
+from a stream of its own (`timecost.counter_sampler`). The same list, batch size, seed, dtype, number of threads and
+machine therefore give the same completions, however the batches are spread over processes and interrupted.
 """
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from timecost.counter_sampler import CounterSampler, stream_key
+from timecost.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,53 @@ def plan_batches(lengths: list[int], batch_size: int) -> list[list[int]]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def batch_seed(seed: int, batch: int) -> int:
-    """Seed of the generator of one batch: 63 bits of a hash of (seed, batch index)."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{batch}".encode()).digest()[:8]) >> 1
+def sample_batch(
+    model, tokenizer, prompts: list[list[int]], keys: list[int], *, max_new_tokens: int, temperature: float = 1.0,
+    guard: Callable | None = None,
+) -> list[Completion]:  # fmt: skip
+    """One completion for each prompt of token ids; together they are one batch, padded on the left.
+
+    `keys` are one stream of uniform numbers for each row, from `stream_key`. Temperature 0 takes the likeliest token.
+    `guard(prompt_length)` gives a logits processor to apply before a token is drawn, such as a `BudgetGuard`, for the
+    padded length of the prompts. Nothing else shapes the distribution: no top-k, no top-p, whatever the model's
+    generation_config.json says. Raises UserError when the model's logits are not finite, and when memory is short.
+    """
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    eos_ids = end_of_sequence_ids(model, tokenizer)
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos_ids[0]
+    width = max(map(len, prompts))
+    input_ids = torch.full((len(prompts), width), pad_id)
+    attention_mask = torch.zeros_like(input_ids)
+    for row, ids in enumerate(prompts):
+        input_ids[row, width - len(ids) :] = torch.tensor(ids)
+        attention_mask[row, width - len(ids) :] = 1
+    processors = [] if guard is None else [guard(width)]
+    sampler = CounterSampler(keys, width, temperature) if temperature > 0 else None
+    config = GenerationConfig(do_sample=False, eos_token_id=eos_ids, pad_token_id=pad_id, max_new_tokens=max_new_tokens)
+    own_config, was_training = model.generation_config, model.training
+    model.generation_config = GenerationConfig()  # `generate` would fill what `config` leaves open from the model's own
+    model.eval()
+    try:
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=input_ids.to(model.device),
+                attention_mask=attention_mask.to(model.device),
+                generation_config=config,
+                logits_processor=LogitsProcessorList(processors + ([sampler] if sampler else [])),
+            )
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{len(prompts)} completions of {max_new_tokens} tokens do not fit into memory: lower --batch_size or "
+            "--max_completion_length"
+        ) from error
+    finally:
+        model.generation_config = own_config
+        model.train(was_training)
+    if sampler is not None and sampler.broken:
+        raise UserError("the model's logits are not finite: its weights are broken, or it needs another dtype")
+    return [trim(ids, eos_ids) for ids in output[:, width:].tolist()]
 
 
 def sample_completions(
@@ -41,56 +88,23 @@ def sample_completions(
     seed: int = 0,
     batch_size: int = 256,
     prefixes: list[list[int]] | None = None,
-    progress: str | None = None,
 ) -> list[Completion]:
-    """Sample one completion for each prompt of token ids, in the order of `prompts`.
+    """Sample one completion for each prompt of token ids, in the order of `prompts`; see `sample_batch`.
 
     Repeat a prompt to sample it more than once. `prefixes` are token ids that open the completions: they are written
-    behind the prompt and count as completion, also toward `max_new_tokens`. Temperature 0 takes the likeliest token.
-    Nothing else shapes the distribution: no top-k, no top-p, whatever the model's generation_config.json says.
-    `progress` names the bar with the time left; None shows none. The state of torch's global generator is kept.
+    behind the prompt and count as completion, also toward `max_new_tokens`.
     """
-    import torch
-    from tqdm import tqdm
-    from transformers import GenerationConfig
-
     prefixes = prefixes or [[]] * len(prompts)
     inputs = [prompt + prefix for prompt, prefix in zip(prompts, prefixes, strict=True)]
     eos_ids = end_of_sequence_ids(model, tokenizer)
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos_ids[0]
-    sampled = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    config = GenerationConfig(
-        **(sampled if temperature > 0 else {"do_sample": False}), eos_token_id=eos_ids, pad_token_id=pad_id
-    )
     completions: list[Completion | None] = [None] * len(prompts)
-    devices = [model.device] if model.device.type == "cuda" else []
-    own_config, was_training = model.generation_config, model.training
-    model.generation_config = GenerationConfig()  # `generate` would fill what `config` leaves open from the model's own
-    model.eval()
-    # disable=None: no bar unless stderr is a terminal
-    bar = tqdm(total=len(prompts), desc=progress, unit="completion", disable=None if progress else True, leave=False)
-    try:
-        with bar, torch.random.fork_rng(devices), torch.inference_mode():
-            for index, batch in enumerate(plan_batches([len(ids) for ids in inputs], batch_size)):
-                torch.manual_seed(batch_seed(seed, index))
-                width = max(len(inputs[i]) for i in batch)
-                input_ids = torch.full((len(batch), width), pad_id)
-                attention_mask = torch.zeros_like(input_ids)
-                for row, i in enumerate(batch):
-                    input_ids[row, width - len(inputs[i]) :] = torch.tensor(inputs[i])
-                    attention_mask[row, width - len(inputs[i]) :] = 1
-                config.max_new_tokens = max_new_tokens - min(len(prefixes[i]) for i in batch)
-                output = model.generate(
-                    input_ids=input_ids.to(model.device),
-                    attention_mask=attention_mask.to(model.device),
-                    generation_config=config,
-                )
-                for i, ids in zip(batch, output[:, width:].tolist(), strict=True):
-                    completions[i] = trim((prefixes[i] + ids)[:max_new_tokens], eos_ids)
-                bar.update(len(batch))
-    finally:
-        model.generation_config = own_config
-        model.train(was_training)
+    for batch in plan_batches([len(ids) for ids in inputs], batch_size):
+        written = sample_batch(
+            model, tokenizer, [inputs[i] for i in batch], [stream_key(seed, i) for i in batch], temperature=temperature,
+            max_new_tokens=max_new_tokens - min(len(prefixes[i]) for i in batch),
+        )  # fmt: skip
+        for i, completion in zip(batch, written, strict=True):
+            completions[i] = trim((prefixes[i] + completion.completion_ids)[:max_new_tokens], eos_ids)
     return completions
 
 

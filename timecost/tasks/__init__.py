@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 # name -> "module:attribute". A task outside this package is named in the same form.
 TASKS = {
     "arithmetic": "timecost.tasks:ARITHMETIC",
+    "arithmetic_hard": "timecost.tasks.arithmetic_hard:TASK",
     "gsm8k": "timecost.tasks.gsm8k:GSM8K",
     "humaneval": "timecost.tasks.humaneval:HUMANEVAL",
     "humaneval_plus": "timecost.tasks.humaneval:HUMANEVAL_PLUS",
     "math500": "timecost.tasks.math500:MATH500",
+    "math_train": "timecost.tasks.math_train:MATH_TRAIN",
     "mbpp": "timecost.tasks.mbpp:MBPP",
     "mbpp_plus": "timecost.tasks.mbpp:MBPP_PLUS",
     "multiarith": "timecost.tasks.multiarith:MULTIARITH",
@@ -65,6 +67,10 @@ class Task:
         style_of: name of the style of thinking of a completion, one of `styles` or `other`.
         think_end: text of the token that ends thinking.
         solutions: `solutions(split)` yields the gold solutions of a split.
+        step_end: text of a token near the end of a step of thinking, and how many tokens of the step follow it. None:
+            a step ends with an empty line.
+        exact_answer: a completion is right when `answer` and nothing else follows the end of thinking, so that its
+            probability can be read off the model.
     """
 
     name: str
@@ -76,6 +82,8 @@ class Task:
     think_end: str = "</think>"
     splits: tuple[str, ...] = ("train", "validation", "test")
     solutions: Callable[[str], Iterable[Solution]] | None = None
+    step_end: tuple[str, int] | None = None
+    exact_answer: bool = False
 
     @property
     def reward(self) -> Reward:
@@ -146,7 +154,7 @@ def _load_arithmetic(split: str, num_problems: int | None = None, seed: int = 0,
     return arithmetic.dataset(split, _arithmetic_count(split, num_problems), seed)
 
 
-def _verify_arithmetic(completions: list[str], answers: list[str]) -> list[Verdict]:
+def verify_arithmetic(completions: list[str], answers: list[str]) -> list[Verdict]:
     return [_verdict(completion, answer) for completion, answer in zip(completions, answers, strict=True)]
 
 
@@ -158,9 +166,12 @@ def _verdict(completion: str, answer: str) -> Verdict:
 
 
 def _arithmetic_solutions(split: str) -> Iterable[Solution]:
+    return solutions_of(arithmetic.problems(split, _arithmetic_count(split, None)), split)
+
+
+def solutions_of(problems: list[arithmetic.Problem], split: str) -> Iterable[Solution]:
     """Every problem in every style; a checked one takes its two passes in different styles, drawn at random."""
     rng = random.Random(f"solutions {split}")
-    problems = arithmetic.problems(split, _arithmetic_count(split, None))
     for problem in problems:
         passes = {style: "".join(arithmetic.write_pass(problem, problem.values, style))
                   for style in arithmetic.OPERATIONS_PER_STEP}  # fmt: skip
@@ -176,11 +187,13 @@ def _arithmetic_solutions(split: str) -> Iterable[Solution]:
 ARITHMETIC = Task(
     name="arithmetic",
     load=_load_arithmetic,
-    verify=_verify_arithmetic,
+    verify=verify_arithmetic,
     max_completion_length=arithmetic.MAX_COMPLETION_LENGTH,
     style_of=arithmetic.style_of,
     styles=arithmetic.STYLES,
     think_end=arithmetic.THINK_END,
     splits=tuple(_ARITHMETIC_PROBLEMS),
     solutions=_arithmetic_solutions,
+    step_end=("=", 1),
+    exact_answer=True,
 )

@@ -72,7 +72,8 @@ class Problem:
         return 1 + len(self.rest)
 
 
-def _bucket(text: str) -> int:
+def bucket(text: str) -> int:
+    """A number from 0 to 99 that a hash of the text draws."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % 100
 
 
@@ -90,15 +91,15 @@ def _continuations(value: int) -> dict[str, list[int]]:
 def is_held_out(problem: Problem) -> bool:
     """Whether two neighbouring operations of the problem, such as `-3*2`, are one of the 4 % never trained on."""
     operations = [f"{operator}{operand}" for operator, operand in problem.rest]
-    return any(_bucket("pair " + a + b) < 4 for a, b in zip(operations, operations[1:], strict=False))
+    return any(bucket("pair " + a + b) < 4 for a, b in zip(operations, operations[1:], strict=False))
 
 
 def split_of(problem: Problem) -> str:
     """`train`, `validation` or `test` by a hash of the expression, or `held_out` for an untrained combination."""
     if is_held_out(problem):
         return "held_out"
-    bucket = _bucket(problem.expression)
-    return next(split for split, buckets in SPLITS.items() if bucket in buckets)
+    number = bucket(problem.expression)
+    return next(split for split, buckets in SPLITS.items() if number in buckets)
 
 
 def sample_problem(rng: random.Random, difficulty: int) -> Problem:

@@ -1,9 +1,12 @@
 """Where the rows of a dataset come from: files in the folder TIMECOST_DATA_DIR, or the Hugging Face hub without it."""
 
+import hashlib
 import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from timecost.errors import UserError
@@ -30,7 +33,7 @@ def load_rows(
         rows = _read_lines(Path(source))
     else:
         source = " ".join(hub)
-        rows = _download(hub, file)
+        rows = download_rows(hub, file)
         rows = [row | {name: row.get(other) for name, other in (hub_names or {}).items()} for row in rows]
     if not rows:
         raise UserError(f"{source} is empty")
@@ -70,20 +73,44 @@ def _read_lines(path: Path) -> list[dict]:
     return rows
 
 
-def _download(hub: tuple[str, str, str], file: str) -> list[dict]:
+def download_rows(hub: tuple[str, str, str], file: str) -> list[dict]:
+    """The rows of a dataset on the hub: name, configuration, split. UserError without a connection; `file` is named."""
     import datasets
 
     name, config, split = hub
     print(f"loading {name} ({split}) from the Hugging Face hub", file=sys.stderr)
+    with _no_connection(f"load {name} from the hub", file):
+        return datasets.load_dataset(name, config, split=split).to_list()
+
+
+def download_file(url: str, sha256: str, file: str) -> Path:
+    """A file from a public repository, kept in the cache of `datasets`. UserError when it cannot be had, or is another.
+
+    `sha256` is what its bytes must give, in hexadecimal digits.
+    """
+    import datasets
+
+    print(f"loading {url}", file=sys.stderr)
+    with _no_connection(f"load {url}", file):
+        path = Path(datasets.DownloadManager().download(url))
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise UserError(f"{url} holds another file than it should: set {VARIABLE} to a folder that holds {file}")
+    return path
+
+
+@contextmanager
+def _no_connection(attempt: str, file: str) -> Iterator[None]:
+    """Tells what a library raises for want of a connection in one line, which names the local file instead."""
     hub_logger = logging.getLogger("huggingface_hub")
     level = hub_logger.level
     hub_logger.setLevel(logging.ERROR)  # it announces each of its retries
     try:
-        return datasets.load_dataset(name, config, split=split).to_list()
+        yield
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"cannot load {name} from the hub ({reason}): connect, or set {VARIABLE} to a folder that holds {file}"
+            f"cannot {attempt} ({reason}): connect, or set {VARIABLE} to a folder that holds {file}"
         ) from error
     finally:
         hub_logger.setLevel(level)

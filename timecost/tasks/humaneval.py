@@ -27,10 +27,13 @@ def question(row: dict) -> str:
 
 
 HUMANEVAL = program_task(
-    "humaneval", "humaneval/HumanEval.jsonl.gz", "github.com/openai/human-eval", ("test",), humaneval_problem,
-    split_of, question,
+    "humaneval", "humaneval/HumanEval.jsonl.gz", ("openai/openai_humaneval", "openai_humaneval", "test"), ("test",),
+    humaneval_problem, split_of, question,
 )  # fmt: skip
+# EvalPlus keeps the inputs in its own release, not on the hub.
 HUMANEVAL_PLUS = program_task(
-    "humaneval_plus", "humaneval_plus/HumanEvalPlus.jsonl.gz", "github.com/evalplus/humanevalplus_release", ("test",),
-    humaneval_plus_problem, split_of, question,
+    "humaneval_plus", "humaneval_plus/HumanEvalPlus.jsonl.gz",
+    ("https://raw.githubusercontent.com/evalplus/humanevalplus_release/200defce9e3429d28ca215b6dd061c0f7f31c18b/"
+     "HumanEvalPlus.jsonl.gz", "272720b90ac375502c8ed23cd791c2a93dfb22a911641a494da74a426c09f101"),
+    ("test",), humaneval_plus_problem, split_of, question,
 )  # fmt: skip

@@ -94,10 +94,13 @@ def question_plus(row: dict) -> str:
 
 
 MBPP = program_task(
-    "mbpp", "mbpp/sanitized-mbpp.json", "github.com/google-research/google-research, folder mbpp",
+    "mbpp", "mbpp/sanitized-mbpp.json", ("google-research-datasets/mbpp", "sanitized", "train+validation+test"),
     ("train", "validation", "test"), mbpp_problem, split_of, question,
 )  # fmt: skip
+# EvalPlus keeps the inputs in its own release, not on the hub.
 MBPP_PLUS = program_task(
-    "mbpp_plus", "mbpp_plus/MbppPlus.jsonl.gz", "github.com/evalplus/mbppplus_release", ("test",), mbpp_plus_problem,
-    split_of_plus, question_plus,
+    "mbpp_plus", "mbpp_plus/MbppPlus.jsonl.gz",
+    ("https://raw.githubusercontent.com/evalplus/mbppplus_release/dadf43da556a00f7bacd71cb154f2932757d9144/"
+     "MbppPlus.jsonl.gz", "af43697e8791c4c149bdfd6b489d8b5412507551ac20e28a439f650b8225db63"),
+    ("test",), mbpp_plus_problem, split_of_plus, question_plus,
 )  # fmt: skip

@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING
 
 from timecost.errors import UserError
 from timecost.tasks import Solution, Task, check_split
-from timecost.tasks.data import VARIABLE
+from timecost.tasks.data import VARIABLE, download_file, download_rows
 from timecost.verifiers import SandboxUnavailable, Verdict
 from timecost.verifiers.code import verify_code_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# On the hub: name, configuration, split; or a file in a public repository: address, SHA-256.
+Source = tuple[str, str, str] | tuple[str, str]
+
 INSTRUCTION = "Answer with the whole program in one block that starts with ```python and ends with ```."
 
 
 def program_task(
-    name: str, file: str, source: str, splits: tuple[str, ...], convert: Callable[[dict], dict | None],
+    name: str, file: str, source: Source, splits: tuple[str, ...], convert: Callable[[dict], dict | None],
     split_of: Callable[[dict], str], question: Callable[[dict], str], max_completion_length: int = 1024,
 ) -> Task:  # fmt: skip
     """A task of programs.
 
     Args:
         file: path inside the folder that TIMECOST_DATA_DIR names: JSON Lines, packed or not, or one JSON array.
-        source: repository where the file is, for a person who lacks it.
+        source: where the rows come from when that variable is not set.
         convert: a row of the file to a problem of `timecost.verifiers.code`.
         split_of: the split of a row, one of `splits`; rows of others are left out.
         question: what a conversational prompt asks, without the instruction.
@@ -48,7 +51,7 @@ def program_task(
 
 def _load(
     split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True, *,
-    name: str, file: str, source: str, splits, convert, split_of, question,
+    name: str, file: str, source: Source, splits, convert, split_of, question,
 ) -> "Dataset":  # fmt: skip
     """Columns prompt, answer (the name of the problem, which the verifier looks up) and difficulty (lines of code)."""
     from datasets import Dataset
@@ -84,7 +87,7 @@ def gold(row: dict) -> str:
     return row.get("canonical_solution") or row["code"]
 
 
-def _solutions(split: str, *, name: str, file: str, source: str, splits, convert, split_of):
+def _solutions(split: str, *, name: str, file: str, source: Source, splits, convert, split_of):
     check_split(name, split, splits)
     for row in _rows(file, source):
         if split_of(row) == split:
@@ -92,7 +95,7 @@ def _solutions(split: str, *, name: str, file: str, source: str, splits, convert
 
 
 def _verify(
-    completions: list[str], answers: list[str], *, name: str, file: str, source: str, splits, convert, split_of
+    completions: list[str], answers: list[str], *, name: str, file: str, source: Source, splits, convert, split_of
 ) -> list[Verdict]:
     """A verdict on each completion. UserError where no sandbox can be started, or the file is not there."""
     rows = _by_name(file, source)
@@ -110,19 +113,24 @@ def _verify(
 
 
 @lru_cache(maxsize=2048)
-def _problem(file: str, source: str, convert, task_id: str) -> dict:
+def _problem(file: str, source: Source, convert, task_id: str) -> dict:
     return convert(_by_name(file, source)[task_id])
 
 
-def _by_name(file: str, source: str) -> dict[str, dict]:
+def _by_name(file: str, source: Source) -> dict[str, dict]:
     return {str(row["task_id"]): row for row in _rows(file, source)}
 
 
-def _rows(file: str, source: str) -> list[dict]:
+def _rows(file: str, source: Source) -> list[dict]:
     folder = os.environ.get(VARIABLE)
-    if not folder:
-        raise UserError(f"set {VARIABLE} to a folder that holds {file} (from {source})")
-    return _read(Path(folder) / file, source)
+    return _read(Path(folder) / file, source[0]) if folder else _fetch(file, source)
+
+
+@lru_cache(maxsize=8)
+def _fetch(file: str, source: Source) -> list[dict]:
+    if len(source) == 2:
+        return _read(download_file(*source, file), source[0])
+    return _checked(download_rows(source, file), source[0])
 
 
 @lru_cache(maxsize=8)
@@ -131,13 +139,17 @@ def _read(path: Path, source: str) -> list[dict]:
         raise UserError(f"{path} does not exist: get it from {source}, or correct {VARIABLE}")
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
+    return _checked(rows, path)
+
+
+def _checked(rows: list[dict], source) -> list[dict]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or "task_id" not in row or "prompt" not in row:
-            raise UserError(f"{path}, row {number}: no task_id or prompt")
+            raise UserError(f"{source}, row {number}: no task_id or prompt")
     if not rows:
-        raise UserError(f"{path} is empty")
+        raise UserError(f"{source} is empty")
     return rows

@@ -1,0 +1,435 @@
+"""Every objective of the registry on the same model, steps, seeds and data: which reaches what accuracy in what time.
+
+    python scripts/compare_objectives.py --phase screen --jobs 2     # all objectives, 3 strengths, validation problems
+    python scripts/compare_objectives.py --phase final --jobs 2      # the best six, 3 fresh seeds, test problems
+    python scripts/compare_objectives.py --phase harder --jobs 2     # the best five, another family of problems
+
+Each run is a folder of --work_dir; one that is there is not made again, so an interrupted comparison goes on. Writes
+docs/results/objectives_<phase>.json and docs/images/objectives_<phase>.png.
+
+What is selected is fixed here, before any result is seen. An objective's best strength: the fewest tokens among those
+that keep within 1 point of `accuracy`, the most accurate where none does, on validation problems. The best objectives:
+the fewest tokens at (`accuracy` - 1 point), read off straight lines between the points of their strengths and that of
+`accuracy`; those that never reach it come last, by accuracy. `levin` is always among the final ones.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reproduce_arithmetic import Run, make
+
+OURS, BASELINE = "levin", "accuracy"
+SCREEN_STEPS, SCREEN_SEED = 100, 0
+FINAL_STEPS, FINAL_SEEDS = 200, (10, 11, 12)
+POINT = 0.01  # of accuracy, that may be given for time
+FLOOR = 0.05  # hypervolume counts accuracy from (`accuracy` - 5 points) upwards
+ELASTICITY, MARGIN = 0.05, 0.1  # of the value log p - ELASTICITY * E[log T] that tells a collapse, in nats
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An objective in the comparison: which argument is its strength, three values of it, and what stays fixed.
+
+    Lengths are in tokens of the embedded task, whose completions take 3 to 106. `train` holds TRL options that the
+    objective cannot do without; `paper` those of its paper, used with --paper_options.
+    """
+
+    strength: str | None = None
+    values: tuple = (None,)
+    kwargs: dict = field(default_factory=dict)
+    train: dict = field(default_factory=dict)
+    paper: dict = field(default_factory=dict)
+
+
+GROUP = {"scale_rewards": "group"}
+DAPO = {**GROUP, "loss_type": "dapo", "epsilon_high": 0.28}
+ARMS = {
+    "accuracy": Arm(),
+    "linear": Arm("price", (0.001, 0.003, 0.01)),
+    "net": Arm("price", (0.001, 0.003, 0.01)),
+    "levin": Arm("time_elasticity", (0.02, 0.05, 0.1)),
+    "maxrl": Arm(),
+    "lcpo_exact": Arm("budget", (12, 20, 28), {"alpha": 0.01}, paper=GROUP),
+    "lcpo_max": Arm("alpha", (0.005, 0.01, 0.02), {"budget": 24}, paper=GROUP),
+    "arora": Arm("alpha", (0.05, 0.1, 0.4)),
+    "kimi": Arm("weight", (0.05, 0.2, 1.0)),
+    "overlong": Arm("max_length", (24, 48, 96), {"cache": 16}, paper=DAPO),
+    "truncation": Arm("limits", ([36, 24, 16], [48, 36, 24], [72, 54, 36]), paper={"scale_rewards": "batch"}),
+    "laser": Arm("target", (12, 24, 36), paper=GROUP),
+    "laser_d": Arm("bonus", (0.1, 0.25, 0.5), paper=GROUP),
+    "alp": Arm("beta", (0.001, 0.003, 0.01), paper=GROUP),
+    # its history needs problems that come again
+    "hapo": Arm("weight", (0.1, 0.3, 1.0), train={"num_train_problems": 640}, paper=GROUP),
+    "acoer": Arm("alpha", (0.02, 0.1, 0.5), {"warmup": 10, "window": 20, "span": 10}, paper=GROUP),
+    "shorter_better": Arm("beta", (0.002, 0.006, 0.02), paper=GROUP),
+    "lead": Arm("alpha", (0.05, 0.1, 0.4), paper=GROUP),
+    "effort": Arm("effort", (0.6, 0.8, 1.0), paper=GROUP),
+    "dual": Arm("budget", (12, 18, 24), {"rate": 0.02}, paper=GROUP),
+}  # fmt: skip
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+def settings(objective: str, value, steps: int, seed: int, paper_options: bool) -> dict:
+    """What a run changes in the recipe `arithmetic_levin`."""
+    arm = ARMS[objective]
+    kwargs = {**arm.kwargs, **({} if arm.strength is None else {arm.strength: value})}
+    if objective == "truncation":
+        kwargs["steps_per_stage"] = max(1, steps // 3)
+    schedule = {"max_steps": steps, "lr_scheduler_kwargs": {"num_decay_steps": steps // 4}, "save_steps": steps}
+    return {
+        "objective": objective, "objective_kwargs": kwargs, "seed": seed, **schedule, **arm.train,
+        **(arm.paper if paper_options else {}),
+    }  # fmt: skip
+
+
+def label(objective: str, value) -> str:
+    return objective if value is None else f"{objective} {ARMS[objective].strength}={json.dumps(value)}"
+
+
+def run_of(phase: str, objective: str, value, seed: int, args) -> Run:
+    screen = phase == "screen"
+    steps = args.steps or (SCREEN_STEPS if screen else FINAL_STEPS)
+    num_problems = args.num_problems or (500 if screen else 2000)
+    name = label(objective, value).replace(" ", "_").replace("[", "").replace("]", "").replace(",_", ",")
+    return Run(
+        f"{name}-{seed}", "arithmetic_levin", {split_of(phase): num_problems},
+        settings(objective, value, steps, seed, args.paper_options), task_of(phase), args.num_samples,
+    )  # fmt: skip
+
+
+def base_run(phase: str, args) -> Run:
+    """The start model itself, whose styles say what a collapse is."""
+    num_problems = args.num_problems or (500 if phase == "screen" else 2000)
+    return Run("base", None, {split_of(phase): num_problems}, {}, task_of(phase), args.num_samples)
+
+
+def split_of(phase: str) -> str:
+    return "validation" if phase == "screen" else "test"
+
+
+def task_of(phase: str) -> str:
+    return "arithmetic_hard" if phase == "harder" else "arithmetic"
+
+
+def make_or_note(run: Run, folder: Path) -> None:
+    """Make a run unless it is there; a failure is noted in its folder and does not end the comparison.
+
+    Raises SystemExit when the folder holds a run that was made with other settings.
+    """
+    here = folder / run.name
+    here.mkdir(parents=True, exist_ok=True)
+    note, wanted = here / "run.json", json.loads(json.dumps(asdict(run)))
+    if note.exists() and json.loads(note.read_text()) != wanted:
+        raise SystemExit(f"{here} holds a run with other settings: name another --work_dir, or delete it")
+    note.write_text(json.dumps(wanted, indent=1) + "\n")
+    failed = here / "failed.txt"
+    failed.unlink(missing_ok=True)
+    try:
+        make(run, folder)
+    except subprocess.CalledProcessError:
+        last = (here / "log.txt").read_text(errors="replace").strip().splitlines()[-1:]
+        failed.write_text("\n".join(last) + "\n")
+        print(f"{run.name}: failed: {' '.join(last)}", flush=True)
+
+
+def plan(phase: str, args) -> list[tuple[str, object, Run]]:
+    """(objective, strength, run) of a phase. The later phases read what the earlier ones have found."""
+    if phase == "screen":
+        seeds = (SCREEN_SEED,)
+        chosen = {(name, json.dumps(value)): (name, value) for name, arm in ARMS.items() for value in arm.values}
+        chosen = list(chosen.values())
+    else:
+        seeds = FINAL_SEEDS
+        source = args.output_path / f"objectives_{'screen' if phase == 'final' else 'final'}.json"
+        if not source.exists():
+            raise SystemExit(f"{source} is missing: run the phase before this one first")
+        ranking = json.loads(source.read_text())["result"]["ranking"]
+        chosen = [(row["objective"], row["strength"]) for row in pick(ranking, 6 if phase == "final" else 5)]
+    if args.objectives:
+        chosen = [pair for pair in chosen if pair[0] in (BASELINE, *args.objectives.split(","))]
+    return [(name, value, run_of(phase, name, value, seed, args)) for name, value in chosen for seed in seeds]
+
+
+def pick(ranking: list[dict], num: int) -> list[dict]:
+    """`accuracy`, the first `num` others of a ranking, and `levin` if it is not among them."""
+    others = [row for row in ranking if row["objective"] != BASELINE]
+    best = others[:num]
+    if OURS not in [row["objective"] for row in best]:
+        best += [row for row in others if row["objective"] == OURS]
+    return [row for row in ranking if row["objective"] == BASELINE] + best
+
+
+# Reading the runs -----------------------------------------------------------------------------------------------------
+
+
+def table_of(rows: list[dict], keys: list[str]) -> dict:
+    """Per problem (P,): correct share, mean tokens, and the mean log cost, of one run."""
+    import numpy as np
+
+    from timecost.evaluation.records import PROMPT_COST, problem_key, problem_table
+
+    table = problem_table(rows, keys)
+    position = {key: i for i, key in enumerate(keys)}
+    logs = np.zeros(len(keys))
+    for row in rows:
+        logs[position[problem_key(row)]] += np.log(row["thinking_tokens"] + row["answer_tokens"] + PROMPT_COST)
+    scored = np.maximum(table["num_scored"], 1)
+    return {
+        "accuracy": table["num_correct"] / scored, "tokens": table["tokens_mean"],
+        "log_cost": logs / table["num_samples"],
+    }  # fmt: skip
+
+
+def value(accuracy: float, log_cost: float) -> float:
+    """log p - ELASTICITY * E[log T], nats; the common measure by which a collapse is told."""
+    from math import log
+
+    return log(max(accuracy, 1e-3)) - ELASTICITY * log_cost
+
+
+def best_style(rows: list[dict]) -> tuple[str, float]:
+    """The best value that one style of the start model reaches, from the completions that happen to use it."""
+    import numpy as np
+
+    from timecost.evaluation.records import PROMPT_COST
+
+    styles: dict[str, list] = {}
+    for row in rows:
+        cost = np.log(row["thinking_tokens"] + row["answer_tokens"] + PROMPT_COST)
+        styles.setdefault(row.get("style", "all"), []).append((row["status"] == "correct", cost))
+    known = {name: cells for name, cells in styles.items() if len(cells) >= 30}
+    known = known or {"all": [cell for cells in styles.values() for cell in cells]}  # too few to tell styles apart
+    values = {name: value(*np.mean(cells, axis=0)) for name, cells in known.items()}
+    best = max(values, key=values.get)
+    return best, values[best]
+
+
+class Resamples:
+    """Bootstrap over problems, and over the seeds of each arm where there are several."""
+
+    def __init__(self, num_problems: int, num_resamples: int = 1000):
+        import numpy as np
+
+        from timecost.evaluation.metrics import bootstrap_counts
+
+        self.problems = bootstrap_counts(num_problems, num_resamples) / num_problems  # (R, P)
+        self.rng = np.random.default_rng(1)
+
+    def points(self, tables: list[dict]):
+        """(tokens, accuracy) of an arm: the values, and (R, 2) of them under resampling."""
+        import numpy as np
+
+        stacked = [np.stack([table[name] for table in tables]) for name in ("tokens", "accuracy")]  # (S, P)
+        seeds = self.rng.multinomial(len(tables), [1 / len(tables)] * len(tables), len(self.problems)) / len(tables)
+        drawn = [np.einsum("rp,sp,rs->r", self.problems, values, seeds, optimize=True) for values in stacked]
+        return np.array([values.mean() for values in stacked]), np.stack(drawn, 1)
+
+
+def hypervolume(points, baseline, max_tokens: float, floor: float) -> float:
+    """Of an arm's points and the baseline's, beyond (max_tokens, floor), as a share of what there is."""
+    import numpy as np
+
+    from timecost.evaluation import metrics
+
+    tokens, accuracy = np.array([*points, baseline]).T
+    return metrics.hypervolume(tokens, np.clip((accuracy - floor) / (1 - floor), 0, None), max_tokens)
+
+
+def tokens_at(points, baseline) -> float:
+    """Mean tokens at (baseline's accuracy - 1 point), on lines between an arm's points and the baseline's."""
+    import numpy as np
+
+    from timecost.evaluation import metrics
+
+    within = [point for point in points if point[0] <= baseline[0]]  # a slower one has nothing to offer
+    tokens, accuracy = np.array([*within, baseline]).T
+    return metrics.tokens_at_accuracy(tokens, accuracy, baseline[1] - POINT)
+
+
+def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
+    """Measures of every arm, of every objective, and the ranking."""
+    import numpy as np
+
+    from timecost.evaluation.metrics import named, with_interval
+    from timecost.evaluation.records import compare, problem_key
+    from timecost.evaluation.results import read_samples
+
+    folder, split = args.work_dir / phase, split_of(phase)
+    base_rows = read_samples(folder / "base" / split)
+    keys = list(dict.fromkeys(map(problem_key, base_rows)))
+    style, style_value = best_style(base_rows)
+    arms: dict[tuple, dict] = {}
+    failures = []
+    for name, strength, run in planned:
+        if (folder / run.name / "failed.txt").exists():
+            failures.append({"run": run.name, "error": (folder / run.name / "failed.txt").read_text().strip()})
+            continue
+        rows = read_samples(folder / run.name / split)
+        table = table_of(rows, keys)
+        arm = arms.setdefault((name, json.dumps(strength)), {"tables": [], "rows": [], "seeds": [], "values": []})
+        arm["tables"].append(table)
+        arm["rows"] += rows
+        arm["seeds"].append(run.overrides["seed"])
+        arm["values"].append(value(table["accuracy"].mean(), table["log_cost"].mean()))
+    if (BASELINE, "null") not in arms:
+        raise SystemExit(f"no run of {BASELINE} has finished: there is nothing to compare with")
+
+    resamples = Resamples(len(keys))
+    for arm in arms.values():
+        arm["point"], arm["drawn"] = resamples.points(arm["tables"])
+    baseline = arms[BASELINE, "null"]
+    max_tokens, floor = float(baseline["point"][0]), float(baseline["point"][1]) - FLOOR
+    rows_out, objectives = [], {}
+    for (name, strength), arm in arms.items():
+        compared = compare(arm["rows"], baseline["rows"])
+        by_seed = [
+            {
+                "seed": seed, "accuracy": float(table["accuracy"].mean()), "tokens": float(table["tokens"].mean()),
+                "value": number, "collapsed": bool(number < style_value - MARGIN),
+            }
+            for seed, table, number in zip(arm["seeds"], arm["tables"], arm["values"], strict=True)
+        ]  # fmt: skip
+        stems = ("accuracy_difference", "tokens_ratio", "speedup_bits")
+        rows_out.append(
+            {
+                "objective": name, "strength": json.loads(strength), "label": label(name, json.loads(strength)),
+                "seeds": arm["seeds"],
+                **named("accuracy", with_interval(arm["point"][1], arm["drawn"][:, 1])),
+                **named("tokens_mean", with_interval(arm["point"][0], arm["drawn"][:, 0])),
+                **{key: compared[key] for stem in stems for key in (stem, f"{stem}_low", f"{stem}_high")},
+                "by_seed": by_seed, "collapses": sum(seed["collapsed"] for seed in by_seed),
+            }
+        )  # fmt: skip
+        objectives.setdefault(name, []).append(arm)
+
+    def both(function, name):
+        """A measure of an objective from its points and the baseline's: the value, and (R,) under resampling."""
+        members = objectives[name] if name != BASELINE else []
+        drawn = [
+            function([m["drawn"][r] for m in members], baseline["drawn"][r]) for r in range(len(baseline["drawn"]))
+        ]
+        return function([m["point"] for m in members], baseline["point"]), np.array(drawn)
+
+    def area(points, reference):
+        return hypervolume(points, reference, max_tokens, floor)
+
+    measures = {name: {"hypervolume": both(area, name), "tokens_at": both(tokens_at, name)} for name in objectives}
+    ranking = []
+    for name in objectives:
+        own = [row for row in rows_out if row["objective"] == name]
+        within = [row for row in own if row["accuracy"] >= baseline["point"][1] - POINT]
+        best = min(within, key=lambda r: r["tokens_mean"]) if within else max(own, key=lambda r: r["accuracy"])
+        entry = {"objective": name, "strength": best["strength"], "label": best["label"], "within": bool(within)}
+        entry["best_accuracy"] = max(row["accuracy"] for row in own)
+        for measure, (number, drawn) in measures[name].items():
+            entry |= named(measure, with_interval(number, drawn))
+        ranking.append({**entry, "collapses": sum(row["collapses"] for row in own)})
+    ranking.sort(key=lambda row: (not row["within"], row["tokens_at"] if row["within"] else -row["best_accuracy"]))
+    return {
+        "phase": phase, "task": task_of(phase), "split": split, "num_problems": len(keys),
+        "num_samples": args.num_samples, "steps": planned[0][2].overrides["max_steps"],
+        "paper_options": args.paper_options, "reference_point": {"tokens": max_tokens, "accuracy": floor},
+        "base_best_style": {"style": style, "value": style_value}, "collapse_margin": MARGIN,
+        "arms": rows_out, "ranking": ranking, "against_best_rival": against_rivals(ranking, measures),
+        "failures": failures,
+    }  # fmt: skip
+
+
+def against_rivals(ranking: list[dict], measures: dict) -> dict | None:
+    """Ours over the rival that is best in each measure: ratio of hypervolumes, ratio of tokens at equal accuracy."""
+    import numpy as np
+
+    from timecost.evaluation.metrics import named, with_interval
+
+    rivals = [row for row in ranking if row["objective"] not in (OURS, BASELINE)]
+    if not rivals or OURS not in measures:
+        return None
+    out = {}
+    for measure, choose in (("hypervolume", max), ("tokens_at", min)):
+        rival = choose(rivals, key=lambda row: row[measure])["objective"]
+        (mine, drawn), (other, other_drawn) = measures[OURS][measure], measures[rival][measure]
+        out[f"{measure}_rival"] = rival
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out |= named(f"{measure}_ratio", with_interval(np.divide(mine, other), drawn / other_drawn))
+    return out
+
+
+def plot(result: dict, path: Path) -> None:
+    """Accuracy against tokens: a point with intervals for each arm, joined for the strengths of one objective."""
+    from itertools import cycle
+
+    from timecost.evaluation.figures import COLOURS, INK, MARKERS, in_our_style, new_figure, place_labels, save
+
+    @in_our_style
+    def draw():
+        figure, axes = new_figure(7.6, 5.2)
+        labels = []
+        names = list(dict.fromkeys(row["objective"] for row in result["arms"]))
+        for i, (name, colour) in enumerate(zip(names, cycle(COLOURS), strict=False)):
+            rows = sorted((r for r in result["arms"] if r["objective"] == name), key=lambda r: r["tokens_mean"])
+            colour = INK if name == BASELINE else colour
+            points = [(row["tokens_mean"], 100 * row["accuracy"]) for row in rows]
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.0, alpha=0.6)
+            for row, (x, y) in zip(rows, points, strict=True):
+                spread = [[max(0, y - 100 * row["accuracy_low"])], [max(0, 100 * row["accuracy_high"] - y)]]
+                marker = MARKERS[(i // len(COLOURS)) % len(MARKERS)]
+                axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, markersize=6, elinewidth=1.0)
+            labels.append((*points[len(points) // 2], name, colour, 8.5))
+        axes.set_xlabel("mean tokens per completion")
+        axes.set_ylabel("accuracy, %")
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 100 * result["reference_point"]["accuracy"] - 10))
+        axes.set_title(f"Objectives, {result['split']} problems of {result['task']}")
+        place_labels(figure, axes, [point for point in labels if point[1] >= axes.get_ylim()[0]])
+        save(figure, path)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--phase", choices=("screen", "final", "harder"), default="screen")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
+    parser.add_argument("--objectives", help="only these, separated by commas, and accuracy")
+    parser.add_argument("--steps", type=int, help="training steps (default: 100 to screen, else 200)")
+    parser.add_argument("--num_problems", type=int, help="problems to evaluate on (default: 500 to screen, else 2000)")
+    parser.add_argument("--num_samples", type=int, default=8, help="samples for each problem")
+    parser.add_argument("--paper_options", action="store_true", help="with the TRL options of each objective's paper")
+    parser.add_argument("--summarise_only", action="store_true", help="read the runs that are there, make none")
+    parser.add_argument("--work_dir", type=Path, default=Path("outputs/compare"))
+    parser.add_argument("--output_path", type=Path, default=Path("docs/results"))
+    parser.add_argument("--plot_path", type=Path, default=Path("docs/images"))
+    args = parser.parse_args()
+    if unknown := [name for name in (args.objectives or "").split(",") if name and name not in ARMS]:
+        parser.error(f"unknown objective {unknown[0]}: {', '.join(ARMS)}")
+    planned = plan(args.phase, args)
+    folder = args.work_dir / args.phase
+    if not args.summarise_only:
+        with ThreadPoolExecutor(args.jobs) as pool:
+            runs = [base_run(args.phase, args), *(run for _, _, run in planned)]
+            for future in [pool.submit(make_or_note, run, folder) for run in runs]:
+                future.result()
+    planned = [entry for entry in planned if (folder / entry[2].name / split_of(args.phase) / "results.json").exists()
+               or (folder / entry[2].name / "failed.txt").exists()]  # fmt: skip
+
+    from timecost.evaluation.results import finite, provenance, write_json
+
+    result = finite(summarise(args.phase, args, planned))
+    args.output_path.mkdir(parents=True, exist_ok=True)
+    path = args.output_path / f"objectives_{args.phase}.json"
+    command = "python " + " ".join(sys.argv)
+    write_json(path, {"result": result, "provenance": provenance() | {"command": command}})
+    plot(result, args.plot_path / f"objectives_{args.phase}")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,679 @@
+"""Measures the value head on held-out arithmetic: does it know what more thinking buys; writes docs/results/value.json.
+
+    python scripts/measure_value.py --models base=arithmetic_base
+    python scripts/measure_value.py --models levin-0=outputs/reproduce/levin-0/model --part guarantee
+
+For each model, kept frozen: a head is fitted on problems of the split train, rivals are tuned and the rule is chosen on
+validation, and everything is reported on test. Intervals are 95 %, by a bootstrap over problems. Samples are kept under
+--cache, so that a second call measures without sampling.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+
+LIMIT = 96  # thinking tokens
+PRICES = [10 ** (-3.5 + k / 4) for k in range(9)]  # two decades, per thinking token
+SEEN, UNSEEN = ("unknown operator", "overflow"), ("missing operand", "too long")
+
+
+# Samples --------------------------------------------------------------------------------------------------------------
+
+
+def sample_thinking(model, prompts, limits, stop_ids, seed, batch_size=1024):
+    """Thinking of each prompt of token ids up to the first of `stop_ids` (cut off) or its limit; and whether it ended.
+
+    Like `generate` at temperature 1; rows that have ended leave the batch, so that short ones do not wait.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    generator = torch.Generator().manual_seed(seed)
+    out, ended = [[] for _ in prompts], [False] * len(prompts)
+    stop = torch.tensor(stop_ids)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            width = max(len(prompts[i]) for i in rows)
+            ids, mask = torch.zeros(len(rows), width, dtype=torch.long), torch.zeros(len(rows), width, dtype=torch.long)
+            for k, i in enumerate(rows):
+                ids[k, width - len(prompts[i]) :], mask[k, width - len(prompts[i]) :] = torch.tensor(prompts[i]), 1
+            left = torch.tensor([limits[i] for i in rows])
+            cache, position = DynamicCache(config=model.config), (mask.cumsum(1) - 1).clamp_min(0)
+            while len(rows):
+                logits = model(
+                    input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, logits_to_keep=1
+                ).logits[:, -1]
+                token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+                stopped = torch.isin(token, stop)
+                for k, (t, s) in enumerate(zip(token.tolist(), stopped.tolist(), strict=True)):
+                    if s:
+                        ended[rows[k]] = True
+                    elif left[k] > 0:
+                        out[rows[k]].append(t)
+                left -= 1
+                keep = (~stopped & (left >= 0)).nonzero()[:, 0]
+                if len(keep) < len(rows):
+                    cache.batch_select_indices(keep)
+                    rows, left, mask, token = [rows[k] for k in keep.tolist()], left[keep], mask[keep], token[keep]
+                    position = position[keep]
+                ids, mask = token[:, None], torch.cat([mask, torch.ones(len(rows), 1, dtype=torch.long)], 1)
+                position = position[:, -1:] + 1
+    return out, ended
+
+
+class Lab:
+    """One model, its task, and what has been sampled from it."""
+
+    def __init__(self, path: str, cache: Path):
+        from timecost.evaluation.evaluate import load_model
+        from timecost.tasks import get_task
+        from timecost.value.probes import step_rule
+
+        self.model, self.tokenizer = load_model(path)
+        self.task, self.cache = get_task("arithmetic"), cache
+        self.rule = step_rule(self.tokenizer, self.task.step_end)
+        self.think_end, self.eos = self.tokenizer.convert_tokens_to_ids("</think>"), self.tokenizer.eos_token_id
+        cache.mkdir(parents=True, exist_ok=True)
+
+    def ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def traces(self, name: str, problems: list, num_samples: int, seed: int, chunk: int = 1000):
+        """Probed traces of `num_samples` thoughts on each problem, a list of (prompt, answer or None)."""
+        from timecost.value.probes import join
+
+        starts = range(0, len(problems), chunk)
+        return join([
+            self._chunk(f"{name}-{start}", problems[start : start + chunk], num_samples, 1_000_003 * seed + start)
+            for start in starts
+        ])  # fmt: skip
+
+    def head(self, name: str, traces, peek: bool):
+        """A head fitted to traces, or the one of that name that was."""
+        import torch
+
+        from timecost.value.fitting import FitConfig, fit_value_head
+
+        path = self.cache / f"{name.replace(' ', '_')}-{len(traces)}.pt"
+        if not path.exists():
+            start = time.perf_counter()
+            head = fit_value_head(
+                traces, FitConfig(peek=peek), step_rule=self.rule, task="arithmetic", max_thinking_tokens=LIMIT
+            )
+            torch.save(head, path)
+            print(f"fitted {name}, {time.perf_counter() - start:.0f} s", flush=True)
+        return torch.load(path, weights_only=False)
+
+    def unsolvable(self, name: str, kind: str, num_problems: int, seed: int):
+        return self._chunk(f"{name}-{kind}-0", unsolvable(kind, num_problems, seed), 1, seed)
+
+    def continuations(self, name: str, keep, subset, num_problems: int, num_samples: int, num_fresh: int, seed: int):
+        """Probed traces of fresh continuations of every boundary of the test traces in `keep`, in their order."""
+        from timecost.value.probes import ProbedTraces, Trace, score_answers, step_boundaries
+
+        path = self.cache / f"{name}-{len(subset)}x{num_fresh}.safetensors"
+        if path.exists():
+            return ProbedTraces.load(path)
+        start, told = time.perf_counter(), []
+        for k in range(0, num_problems, 1000):
+            size = min(1000, num_problems - k)
+            told += json.loads((self.cache / f"test-{k}-{size}x{num_samples}.json").read_text())
+        told = [row for row, kept in zip(told, keep.tolist(), strict=True) if kept]
+        opened = [
+            (*told[t][:2], told[t][2][:position])
+            for t, position in zip(subset.trace.tolist(), subset.position.tolist(), strict=True)
+            for _ in range(num_fresh)
+        ]
+        prompts = [self.tokenizer(prompt)["input_ids"] for prompt, _, _ in opened]
+        thinking, ended = sample_thinking(
+            self.model, [a + row[2] for a, row in zip(prompts, opened, strict=True)],
+            [LIMIT - len(row[2]) for row in opened], [self.think_end, self.eos], seed,
+        )  # fmt: skip
+        traces = []
+        for i, (row, prompt, ids, end) in enumerate(zip(opened, prompts, thinking, ended, strict=True)):
+            ids = row[2] + ids
+            at = [b for b in step_boundaries(ids, self.rule) if b >= len(row[2])]
+            traces.append(Trace(i // num_fresh, prompt, ids, end, at))
+        answers = [self.ids(answer) for _, answer, _ in opened]
+        found = score_answers(self.model, traces, answers, [self.think_end], self.eos, batch_size=64)
+        found.save(path)
+        print(f"{name}: {len(traces)} continuations, {time.perf_counter() - start:.0f} s", flush=True)
+        return found
+
+    def _chunk(self, name: str, problems: list, num_samples: int, seed: int):
+        from timecost.value.probes import ProbedTraces, Trace, score_answers, step_boundaries
+
+        path = self.cache / f"{name}-{len(problems)}x{num_samples}.safetensors"
+        if path.exists():
+            return ProbedTraces.load(path)
+        kept = path.with_suffix(".json")
+        start = time.perf_counter()
+        rows = [i for i in range(len(problems)) for _ in range(num_samples)]
+        prompts = [self.tokenizer(prompt)["input_ids"] for prompt, _ in problems]
+        answers = [None if answer is None else self.ids(answer) for _, answer in problems]
+        # the same prompt is the same problem, however often it was drawn
+        number = [int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:7]) for prompt, _ in problems]
+        if kept.exists():
+            thinking = [row[2] for row in json.loads(kept.read_text())]
+            ended = [len(ids) < LIMIT for ids in thinking]
+        else:
+            thinking, ended = sample_thinking(
+                self.model, [prompts[i] for i in rows], [LIMIT] * len(rows), [self.think_end, self.eos], seed
+            )
+        traces = [
+            Trace(number[i], prompts[i], ids, end, step_boundaries(ids, self.rule))
+            for i, ids, end in zip(rows, thinking, ended, strict=True)
+        ]
+        found = score_answers(self.model, traces, [answers[i] for i in rows], [self.think_end], self.eos, batch_size=64)
+        told = [(problems[i][0], problems[i][1], ids) for i, ids in zip(rows, thinking, strict=True)]
+        kept.write_text(json.dumps(told))
+        found.save(path)
+        print(
+            f"{name}: {len(found)} boundaries of {len(rows)} thoughts, {time.perf_counter() - start:.0f} s", flush=True
+        )
+        return found
+
+
+def solvable(split: str, num_problems: int, seed: int) -> list[tuple[str, str]]:
+    from timecost.tasks import arithmetic
+
+    return [(p.prompt, p.answer) for p in arithmetic.problems(split, num_problems, seed, distinct=False)]
+
+
+def unsolvable(kind: str, num_problems: int, seed: int) -> list[tuple[str, None]]:
+    """Problems that no answer in the model's language solves.
+
+    unknown operator: one operator is a character that the tokenizer does not have. overflow: the last operation leaves
+    the digits, the only values that the model writes. missing operand: one operand is a question mark. too long: 16 to
+    20 operands, letters beginning anew, and a result that is no digit.
+    """
+    from timecost.tasks import arithmetic
+
+    rng = random.Random(f"{kind} {seed}")
+    rows = []
+    while len(rows) < num_problems:
+        problem = arithmetic.sample_problem(rng, rng.choice(list(arithmetic.DIFFICULTIES)))
+        text, operation = problem.expression, rng.randrange(len(problem.rest))
+        if kind == "unknown operator":
+            text = text[: 3 * operation + 3] + "/" + text[3 * operation + 4 :]
+        elif kind == "missing operand":
+            text = text[: 3 * operation + 4] + "?" + text[3 * operation + 5 :]
+        elif kind == "overflow":
+            if problem.values[-2] == 0:
+                continue
+            text = text[:-2] + f"+{rng.randrange(10 - problem.values[-2], 10)}"
+        else:
+            long = arithmetic.sample_problem(rng, rng.randrange(16, 21))
+            if long.values[-2] == 0:
+                continue
+            letters = [arithmetic.LETTERS[k % 10] for k in range(1 + len(long.rest))]
+            last = f"+{rng.randrange(10 - long.values[-2], 10)}"
+            steps = [f"{operator}{operand}" for operator, operand in long.rest[:-1]] + [last]
+            text = f"a{long.first}" + "".join(a + b for a, b in zip(letters[1:], steps, strict=True))
+        rows.append((f"{text}=<think>", None))
+    return rows
+
+
+# Measures -------------------------------------------------------------------------------------------------------------
+
+
+def per_problem(traces, values: np.ndarray, of_points: bool = True) -> np.ndarray:
+    """Sums over problems, (problems, ...), of values of points (N, ...) or of traces (T, ...)."""
+    _, problem = np.unique(traces.problem.numpy(), return_inverse=True)
+    problem = problem[traces.trace.numpy()] if of_points else problem
+    out = np.zeros((problem.max() + 1, *values.shape[1:]))
+    np.add.at(out, problem, values)
+    return out
+
+
+def estimate(numerator: np.ndarray, denominator: np.ndarray) -> list[float]:
+    """[value, low, high] of a ratio of sums over problems."""
+    from timecost.evaluation.metrics import ratio_of_sums
+
+    return [round(float(x), 5) for x in ratio_of_sums(numerator, denominator)]
+
+
+def mean_estimate(traces, values: np.ndarray, of_points: bool = True) -> list[float]:
+    return estimate(per_problem(traces, values, of_points), per_problem(traces, np.ones(len(values)), of_points))
+
+
+def forecast_of(head, traces):
+    return head.forecast(traces)
+
+
+def horizon_names(head) -> list[str]:
+    return [*map(str, head.config.horizons), "end"]
+
+
+def measure_calibration(heads: dict, views: dict, test, outcomes: np.ndarray) -> dict:
+    """ECE and Brier score of the head at each horizon, and how far its Brier score is from each rival's."""
+    from timecost.evaluation.metrics import bootstrap_counts
+    from timecost.value.measures import brier, calibration_error, reliability
+
+    forecasts = {name: forecast_of(head, views[name]).value.numpy() for name, head in heads.items()}
+    forecasts["raw confidence"] = np.repeat(test.confidence.numpy()[:, None], outcomes.shape[1], 1)
+    counts = bootstrap_counts(len(test.problem.unique()), 200)
+    ones = per_problem(test, np.ones(len(test)))
+    rows = {}
+    for k, name in enumerate(horizon_names(heads["head"])):
+        own, right = forecasts["head"][:, k], outcomes[:, k]
+        bins = np.array_split(np.argsort(own, kind="stable"), 15)
+        gaps = np.stack([
+            counts @ per_problem(test, np.where(np.isin(np.arange(len(own)), b), own - right, 0.0)) for b in bins
+        ])  # fmt: skip
+        resampled = np.abs(gaps).sum(0) / (counts @ ones)
+        rows[name] = {
+            "ece": round(calibration_error(own, right), 4), "ece_high": round(float(np.quantile(resampled, 0.975)), 4),
+            "brier": {other: round(brier(f[:, k], right), 5) for other, f in forecasts.items()},
+            "brier_below": {
+                other: mean_estimate(test, (f[:, k] - right) ** 2 - (own - right) ** 2)
+                for other, f in forecasts.items() if other != "head"
+            },
+            "reliability": [[round(a, 4), round(b, 4), n] for a, b, n in reliability(own, right)],
+        }  # fmt: skip
+    return {"num_points": len(test), "num_problems": len(test.problem.unique()), "horizons": rows}
+
+
+def write_picture(lab, name: str, head, test, sizes: dict, num_samples: int = 40) -> None:
+    """value.json in the cache of the model, as a report shows it: reliability, the anytime curve, steps of samples."""
+    from timecost.value.measures import calibration_error, reliability
+    from timecost.value.targets import anytime_values
+
+    forecast, values = head.forecast(test).value.numpy(), anytime_values(test, head.config.horizons).numpy()
+    start = test.position.numpy() == 0
+    measured = [mean_estimate(test, values[start][:, k], False) for k in range(values.shape[1])]  # one start a trace
+    told = json.loads((lab.cache / f"test-0-{min(1000, sizes['test'])}x{sizes['samples']}.json").read_text())
+    samples = []
+    for t in range(0, len(told), max(1, len(told) // num_samples)):
+        prompt, answer, ids = told[t]
+        at = (test.trace == t).nonzero()[:, 0].tolist()
+        ends = test.position[at].tolist()
+        samples.append({
+            "model": name, "task": "arithmetic", "budget": "inf", "problem": t // sizes["samples"],
+            "sample": t % sizes["samples"], "prompt": prompt, "answer": answer,
+            "completion": lab.tokenizer.decode(ids) + "</think>",
+            "status": "correct" if test.end_value[t] >= 0.5 else "incorrect",
+            "value_at_start": round(float(test.value[at[0]]), 4),
+            "steps": [
+                {"text": lab.tokenizer.decode(ids[a:b]), "tokens": b, "value": round(float(test.value[i]), 4)}
+                for a, b, i in zip(ends, ends[1:], at[1:], strict=False)
+            ],
+        })  # fmt: skip
+    end, right = forecast[:, -1], values[:, -1]
+    picture = {
+        "model": name, "task": "arithmetic", "calibration_error": round(calibration_error(end, right), 4),
+        "reliability": [{"forecast": a, "outcome": b, "num": n} for a, b, n in reliability(end, right)],
+        "anytime": {
+            "tokens": list(head.config.horizons), "measured": [m[0] for m in measured[:-1]],
+            "measured_low": [m[1] for m in measured[:-1]], "measured_high": [m[2] for m in measured[:-1]],
+            "forecast": [float(x) for x in forecast[start].mean(0)[:-1]],
+        },
+    }  # fmt: skip
+    (lab.cache / "value.json").write_text(json.dumps({"heads": [picture], "samples": samples}))
+
+
+def measure_discrimination(heads: dict, views: dict, test, outcomes: np.ndarray) -> dict:
+    """AUROC pooled, within problems, and within problems at the same position, of every forecast of correctness."""
+    from timecost.evaluation.metrics import bootstrap_counts
+    from timecost.value.measures import auroc, concordant_pairs
+
+    names = horizon_names(heads["head"])
+    forecasts = {name: forecast_of(head, views[name]).value.numpy() for name, head in heads.items()}
+    forecasts["raw confidence"] = np.repeat(test.confidence.numpy()[:, None], outcomes.shape[1], 1)
+    _, problem = np.unique(test.problem.numpy(), return_inverse=True)
+    problem, position = problem[test.trace.numpy()], test.position.numpy()
+    later = position > 0  # before the first token all thoughts on a problem are the same
+    matched = problem[later] * 1000 + position[later]
+    of_matched = np.unique(matched) // 1000
+    counts = bootstrap_counts(problem.max() + 1, 100)
+    points = [np.flatnonzero(problem == i) for i in range(problem.max() + 1)]
+    rows = {}
+    for k in [names.index(name) for name in ("0", "8", "32", "end") if name in names]:
+        right, row = outcomes[:, k], {}
+        pairs = {}
+        for name, forecast in forecasts.items():
+            score = forecast[:, k]
+            within = concordant_pairs(score, right, problem)
+            at = concordant_pairs(score[later], right[later], matched)
+            at = [np.bincount(of_matched, weights=x, minlength=problem.max() + 1) for x in at]
+            pairs[name] = at
+            row[name] = {
+                "pooled": round(auroc(score, right), 4), "within": estimate(*within), "matched": estimate(*at),
+            }  # fmt: skip
+        for name in forecasts:
+            if name != "head":
+                row[name]["head_above_matched"] = estimate(pairs["head"][0] - pairs[name][0], pairs[name][1])
+        gaps = []
+        for count in counts:
+            rows_drawn = np.concatenate([np.repeat(points[i], count[i]) for i in np.flatnonzero(count)])
+            gaps.append(
+                auroc(forecasts["head"][rows_drawn, k], right[rows_drawn])
+                - auroc(forecasts["question only"][rows_drawn, k], right[rows_drawn])
+            )
+        row["question only"]["head_above_pooled"] = [
+            round(row["head"]["pooled"] - row["question only"]["pooled"], 4),
+            *(round(float(x), 4) for x in np.quantile(gaps, [0.025, 0.975])),
+        ]
+        row["num_matched_pairs"] = int(pairs["head"][1].sum())
+        rows[names[k]] = row
+    return rows
+
+
+def decisions_of(head, traces, prices, rule: str | None = None, looks: bool = False) -> tuple[list, list]:
+    """Decisions (N,) of a head at each price, and the tokens that each decision takes."""
+    from timecost.value.stopping import StopRule, decide
+
+    found, forecasts = [], {}
+    for price in prices:
+        own = head.at_price(price)
+        if own not in forecasts:
+            forecasts[own] = own.forecast(traces)
+        found.append(decide(own, forecasts[own], traces.position, StopRule(price, rule=rule)))
+    return found, [1.0 if looks or head.at_price(price).config.peek else 0.0 for price in prices]
+
+
+def policies(heads: dict, views: dict, tune_views: dict, tune, test) -> dict:
+    """name -> (value, tokens), each (traces, prices), of every way to stop on the test traces."""
+    import torch
+
+    from timecost.value.rivals import LOOK, outcome, signals, stop_at, tuned
+
+    found = {}
+
+    def add(name, decisions, looks):
+        columns = [outcome(test, decision, look) for decision, look in zip(decisions, looks, strict=True)]
+        found[name] = tuple(torch.stack([column[i] for column in columns], 1).double().numpy() for i in (0, 1))
+
+    never = torch.zeros(len(test), dtype=torch.long)
+    add("never stop", [never] * len(PRICES), [0.0] * len(PRICES))
+    for name, head in heads.items():
+        for rule in ("closed", "open"):
+            add(f"{name} ({rule})", *decisions_of(head, views[name], PRICES, rule, name == "answer"))
+    tune_signals = signals(tune)
+    for name, signal in signals(test).items():
+        candidates = tuned(tune, tune_signals[name], PRICES, LOOK[name])
+        add(name, [stop_at(signal, threshold) for threshold in candidates], [LOOK[name]] * len(PRICES))
+    return found
+
+
+RIVALS = ("never stop", "fixed budget", "confidence", "entropy", "agreement", "length only (closed)",
+          "question only (closed)")  # fmt: skip
+
+
+def measure_utility(found: dict, test, rule: str) -> dict:
+    """Net utility, value - price * tokens, of every policy at every price, and the head against the best rival."""
+    rows, gaps = [], []
+    own = f"head ({rule})"
+    for k, price in enumerate(PRICES):
+        net = {name: value[:, k] - price * tokens[:, k] for name, (value, tokens) in found.items()}
+        best = max(RIVALS, key=lambda name: net[name].mean())
+        gaps.append(net[own] - net[best])
+        rows.append({
+            "price": price,
+            "utility": {name: round(float(values.mean()), 5) for name, values in net.items()},
+            "accuracy": {name: round(float(value[:, k].mean()), 5) for name, (value, _) in found.items()},
+            "tokens": {name: round(float(tokens[:, k].mean()), 3) for name, (_, tokens) in found.items()},
+            "best_rival": best, "head_above_best_rival": mean_estimate(test, gaps[-1], False),
+            "closed_above_open": mean_estimate(test, net["head (closed)"] - net["head (open)"], False),
+        })  # fmt: skip
+    return {"rows": rows, "head_above_best_rival_mean": mean_estimate(test, np.mean(gaps, 0), False)}
+
+
+def measure_saving(head, tune, test, loss: float = 0.005) -> dict:
+    """Tokens saved by the largest price that loses at most `loss` of accuracy on the tuning problems."""
+    from timecost.value.calibration import TESTED
+    from timecost.value.rivals import outcome
+
+    def curve(traces):
+        return [outcome(traces, *pair) for pair in zip(*decisions_of(head, traces, TESTED), strict=True)]
+
+    def row(traces, price, value, tokens):
+        full = traces.num_thinking.double()
+        lost = mean_estimate(traces, (traces.end_value - value).double().numpy(), False)
+        saved = (full - tokens).numpy()
+        share = estimate(per_problem(traces, saved, False), per_problem(traces, full.numpy(), False))
+        return {"price": price, "accuracy_lost": lost, "tokens_saved": share}
+
+    lost = [float((tune.end_value - value).mean()) for value, _ in curve(tune)]
+    allowed = [k for k, x in enumerate(lost) if x <= loss]
+    points = curve(test)
+    rows = [row(test, price, *point) for price, point in zip(TESTED, points, strict=True)]
+    within = [r for r in rows if r["accuracy_lost"][0] <= loss]
+    return {
+        "chosen_on_tuning": rows[allowed[-1]] if allowed else None,
+        "largest_on_test": max(within, key=lambda r: r["tokens_saved"][0]) if within else None,
+        "curve": rows,
+    }
+
+
+def measure_declining(head, tune, test, unsolved: dict, price: float = 0.001) -> dict:
+    """Share of problems declined, and tokens spent on them; the least value is chosen on tuning problems."""
+    from timecost.value.rivals import outcome
+    from timecost.value.stopping import DECLINE, StopRule, decide, first_stop
+
+    head = head.at_price(price)
+
+    def declined(traces, least, within):
+        decision = decide(
+            head, forecast_of(head, traces), traces.position, StopRule(price, least, decline_within=within)
+        )
+        at = first_stop(decision, traces.trace, len(traces.problem))
+        _, tokens = outcome(traces, decision)
+        return ((at >= 0) & (decision[at.clamp_min(0)] == DECLINE)).double().numpy(), tokens.double().numpy()
+
+    def solvable_half(traces):
+        """Traces of problems that the model answers at least every second time."""
+        of = per_problem(traces, traces.end_value.double().numpy(), False)
+        p = of / per_problem(traces, np.ones(len(traces.problem)), False)
+        _, problem = np.unique(traces.problem.numpy(), return_inverse=True)
+        return (p >= 0.5)[problem]
+
+    result = {}
+    for within in (0, 10):
+        least, keep = 0.0, solvable_half(tune)
+        for candidate in np.arange(0.02, 1.0, 0.02):
+            if declined(tune, candidate, within)[0][keep].mean() > 0.007:
+                break
+            least = float(candidate)
+        of_test, _ = declined(test, least, within)
+        keep = solvable_half(test)
+        kept = per_problem(test, keep * 1.0, False)
+        row = {"price": price, "least_value": round(least, 2),
+               "solvable_declined": estimate(per_problem(test, of_test * keep, False), kept), "kinds": {}}  # fmt: skip
+        for kind, traces in unsolved.items():
+            share, tokens = declined(traces, least, within)
+            row["kinds"][kind] = {
+                "seen": kind in SEEN, "declined": mean_estimate(traces, share, False),
+                "tokens_over_limit": round(float(tokens.mean()) / LIMIT, 4),
+                "natural_tokens_over_limit": round(float(traces.num_thinking.double().mean()) / LIMIT, 4),
+            }  # fmt: skip
+        result[f"within {within} tokens"] = row
+    return result
+
+
+def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: int = 11) -> dict:
+    """The share of the gap between never stopping and an oracle that the head closes.
+
+    At every boundary of `num_traces` test traces 16 fresh continuations are sampled and probed. The oracle goes on
+    where their mean net return, for the best horizon, or when the head decides on them, is above that of stopping.
+    """
+    import torch
+
+    from timecost.value.rivals import outcome
+    from timecost.value.targets import anytime_values, returns
+
+    rng = np.random.default_rng(seed)
+    keep = torch.zeros(len(test.problem), dtype=torch.bool)
+    keep[torch.from_numpy(rng.permutation(len(test.problem))[:num_traces])] = True
+    subset = test.select(keep)
+    fresh = lab.continuations("oracle", keep, subset, sizes["test"], sizes["samples"], 16, seed)
+    first = torch.ones(len(fresh), dtype=torch.bool)
+    first[1:] = fresh.trace[1:] != fresh.trace[:-1]
+    value = anytime_values(fresh, head.config.horizons)[first]
+    remaining = (fresh.num_thinking - fresh.position[first]).float()
+    decisions, looks = decisions_of(head, fresh, PRICES)
+    look = torch.tensor(looks)  # the oracle pays as much as the head
+    decisions = torch.stack(decisions, 1) != 0
+    reward, tokens = returns(fresh, decisions, torch.tensor(PRICES), fresh.value, look)
+    horizons = torch.tensor([*head.config.horizons, 10**6])
+    spent = torch.minimum(horizons, remaining[:, None])
+    result, policies_at = [], {}
+    for k, price in enumerate(PRICES):
+        committed = (value - price * spent)[:, 1:].view(len(subset), 16, -1).mean(1).max(1).values
+        followed = (reward[first, k] - price * tokens[first, k]).view(-1, 16).mean(1)
+        for name, going_on in (("open", committed), ("follow", followed), ("best", torch.maximum(committed, followed))):
+            decision = (going_on <= subset.value).long()
+            v, n = outcome(subset, decision, looks[k])
+            policies_at.setdefault(name, []).append(float((v - price * n).mean()))
+    rows = keep.numpy()
+    for k, price in enumerate(PRICES):
+        net = {name: (v[rows, k] - price * n[rows, k]).mean() for name, (v, n) in found.items()}
+        oracle = max(policies_at[name][k] for name in policies_at)
+        gap = oracle - net["never stop"]
+        result.append({
+            "price": price, "never": round(net["never stop"], 5), "oracle": round(oracle, 5),
+            "oracles": {name: round(values[k], 5) for name, values in policies_at.items()},
+            "closed": {n: round(float((net[n] - net["never stop"]) / gap), 4) for n in ("head (closed)", "head (open)")}
+        })  # fmt: skip
+    return {"num_traces": num_traces, "num_boundaries": len(subset), "continuations": 16, "rows": result}
+
+
+def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 1000, loss=0.01, delta=0.1) -> dict:
+    """How often the price of a fresh calibration set loses more than it may on the test problems."""
+    import torch
+
+    from timecost.value.calibration import TESTED, binomial_interval, harms, largest_safe_price
+
+    rng, u = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    harmed = harms(head, calibration, TESTED, torch.rand(len(calibration.problem), generator=u))
+    test_harm = harms(head, test, TESTED, torch.rand(len(test.problem), generator=u)).double().mean(0)
+    from timecost.value.rivals import outcome
+
+    lost, used = [], []
+    for decision, look in zip(*decisions_of(head, test, TESTED), strict=True):
+        value, tokens = outcome(test, decision, look)
+        lost.append(float((test.end_value - value).mean()))
+        used.append(float(tokens.double().mean()))
+    rows = []
+    for _ in range(num_sets):
+        drawn = rng.permutation(len(harmed))[:size]
+        price, _ = largest_safe_price(harmed[drawn], TESTED, loss=loss, delta=delta)
+        k = TESTED.index(price) if price else None
+        rows.append((price, 0.0 if k is None else lost[k], 0.0 if k is None else float(test_harm[k]),
+                     1.0 if k is None else used[k] / float(test.num_thinking.double().mean())))  # fmt: skip
+    prices, losses, harm_rates, shares = map(np.array, zip(*rows, strict=True))
+    exceeded, exceeded_harm = int((losses > loss).sum()), int((harm_rates > loss).sum())
+    return {
+        "loss": loss, "delta": delta, "num_sets": num_sets, "set_size": size, "pool": len(harmed),
+        "test_problems": len(test.problem), "loss_exceeded": exceeded,
+        "loss_exceeded_interval": [round(x, 4) for x in binomial_interval(exceeded, num_sets)],
+        "harm_exceeded": exceeded_harm,
+        "harm_exceeded_interval": [round(x, 4) for x in binomial_interval(exceeded_harm, num_sets)],
+        "prices": [float(np.quantile(prices, q)) for q in (0, 0.1, 0.5, 0.9, 1)],
+        "tokens_saved_median": round(float(1 - np.median(shares)), 4), "never_stops": int((prices == 0).sum()),
+    }  # fmt: skip
+
+
+def same(traces):
+    return traces
+
+
+def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
+    from dataclasses import replace
+
+    import torch
+
+    from timecost.value.probes import join
+    from timecost.value.rivals import sees_answer, sees_position, sees_question
+    from timecost.value.targets import anytime_values
+
+    fit = lab.traces("fit", solvable("train", sizes["fit"], 1), 1, 1)
+    tune = lab.traces("tune", solvable("validation", sizes["tune"], 2), 2, 2)
+    test = lab.traces("test", solvable("test", sizes["test"], 3), sizes["samples"], 3)
+    views = {"head": same, "length only": sees_position, "question only": sees_question, "answer": sees_answer}
+    heads = {name: lab.head(name, view(fit), peek=name == "head") for name, view in views.items()}
+    views["head without peek"], heads["head without peek"] = same, heads["head"].blind
+    test_views, tune_views = ({n: view(t) for n, view in views.items()} for t in (test, tune))
+    on_tune = policies(heads, tune_views, tune_views, tune, tune)
+    net = {rule: np.mean([on_tune[f"head ({rule})"][0][:, k] - p * on_tune[f"head ({rule})"][1][:, k]
+                          for k, p in enumerate(PRICES)]) for rule in ("open", "closed")}  # fmt: skip
+    rule = max(net, key=net.get)
+    head = heads["head"]
+    for own in (head, head.blind):
+        own.config = replace(own.config, rule=rule)
+    values = anytime_values(test, head.config.horizons)
+    outcomes = (torch.rand(values.shape, generator=torch.Generator().manual_seed(5)) < values).double().numpy()
+    result = {
+        "full": {"accuracy": mean_estimate(test, test.end_value.double().numpy(), False),
+                 "thinking_tokens": mean_estimate(test, test.num_thinking.double().numpy(), False)},
+        "fit": {"problems": sizes["fit"], "boundaries": len(fit)}, "rule": rule,
+        "peek_up_to": head.config.peek_up_to,
+    }  # fmt: skip
+    found = policies(heads, test_views, tune_views, tune, test) if {"utility", "oracle"} & set(parts) else {}
+    if "calibration" in parts:
+        result["calibration"] = measure_calibration(heads, test_views, test, outcomes)
+    if "discrimination" in parts:
+        result["discrimination"] = measure_discrimination(heads, test_views, test, outcomes)
+    if "utility" in parts:
+        result["utility"] = measure_utility(found, test, rule)
+        result["saving"] = measure_saving(head, tune, test)
+    if "declining" in parts:
+        unsolved = {kind: lab.unsolvable("test", kind, sizes["unsolvable"], 3) for kind in (*SEEN, *UNSEEN)}
+        kinds = [lab.unsolvable("fit", kind, sizes["fit"] // 20, 1) for kind in SEEN]
+        told = lab.head("head told of unsolvable problems", join([fit, *kinds]), peek=True)
+        result["declining"] = measure_declining(told, tune, test, unsolved)
+    if "picture" in parts:
+        write_picture(lab, name, head, test, sizes)
+    if "oracle" in parts:
+        result["oracle"] = measure_oracle(lab, found, head, test, sizes, sizes["oracle"])
+    if "guarantee" in parts:
+        calibration = lab.traces("guarantee-cal", solvable("validation", sizes["guarantee"], 5), 1, 5)
+        fresh = lab.traces("guarantee-test", solvable("test", sizes["guarantee"], 4), 1, 4)
+        result["guarantee"] = measure_guarantee(head, calibration, fresh)
+    return result
+
+
+PARTS = ("calibration", "discrimination", "utility", "declining", "oracle", "picture", "guarantee")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["base=arithmetic_base"], help="NAME=FOLDER of each model")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--fit", type=int, default=6000, help="problems to fit on")
+    parser.add_argument("--tune", type=int, default=1000)
+    parser.add_argument("--test", type=int, default=1200)
+    parser.add_argument("--samples", type=int, default=4, help="thoughts on each test problem")
+    parser.add_argument("--unsolvable", type=int, default=300, help="problems of each unsolvable kind")
+    parser.add_argument("--oracle", type=int, default=300, help="test thoughts whose boundaries are continued")
+    parser.add_argument("--guarantee", type=int, default=20000, help="problems to draw calibration sets from")
+    parser.add_argument("--cache", type=Path, default=Path("outputs/value"))
+    parser.add_argument("--output_path", type=Path, default=Path("docs/results/value.json"))
+    args = parser.parse_args()
+
+    import torch
+
+    from timecost.evaluation.results import provenance, write_json
+
+    torch.set_num_threads(1)
+    sizes = {name: getattr(args, name)
+             for name in ("fit", "tune", "test", "samples", "unsolvable", "oracle", "guarantee")}  # fmt: skip
+    results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
+    for model in args.models:
+        name, _, path = model.partition("=")
+        found = measure(Lab(path, args.cache / name), name, sizes, args.parts)
+        results[name] = {**results.get(name, {}), **found, "sizes": sizes, "provenance": provenance()}
+        args.output_path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.output_path, {"limit": LIMIT, "prices": PRICES, "models": results})
+    print(f"wrote {args.output_path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""`timecost fit-value`, `calibrate-value` and `generate --budget auto`, end to end on an untrained model."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from timecost import calibrate_value, fit_value, generate
+from timecost.errors import UserError
+
+QUESTION = "a7b-3=<think>"
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_arithmetic, tmp_path_factory) -> str:
+    """A copy of the tiny model with a head beside it, that never sees more than 12 tokens of thinking."""
+    folder = shutil.copytree(tiny_arithmetic, tmp_path_factory.mktemp("value") / "model")
+    small = ["--num_problems", "20", "--num_samples", "1", "--max_thinking_tokens", "12", "--num_epochs", "2"]
+    fit_value.run(["--model_name_or_path", str(folder), "--task", "arithmetic", *small])
+    return str(folder)
+
+
+def calibrate(folder, *options):
+    calibrate_value.run(["--model_name_or_path", folder, "--task", "arithmetic", "--num_problems", "30", *options])
+
+
+def test_the_head_lies_beside_the_model_with_the_rule_of_its_task(folder):
+    config = json.loads((generate.Path(folder) / "value_head.json").read_text())
+    assert (config["task"], config["hidden_size"], config["max_thinking_tokens"]) == ("arithmetic", 32, 12)
+    assert config["step_rule"]["offset"] == 1 and config["calibration"] is None
+
+
+def test_too_few_problems_calibrate_to_never(folder, capsys):
+    calibrate(folder)
+    assert "no price is safe" in capsys.readouterr().out
+    assert json.loads((generate.Path(folder) / "value_head.json").read_text())["calibration"]["price"] == 0
+
+
+def test_enough_loss_calibrates_to_a_price_to_which_generation_clips(folder, capsys):
+    calibrate(folder, "--loss", "0.9")
+    assert "of accuracy lost on arithmetic with confidence 0.9" in capsys.readouterr().out
+    ask = ["--model_name_or_path", folder, "--max_answer_tokens", "4", "--budget", "auto", "--price", "5", QUESTION]
+    generate.run([*ask, "--task", "gsm8k"])
+    said = capsys.readouterr().err
+    assert "clipped to the calibrated 0.1" in said and "calibrated on arithmetic, not on gsm8k" in said
+    generate.run([*ask, "--no_clip", "--least_value", "1", "--json"])
+    assert json.loads(capsys.readouterr().out)["stop_cause"] == "declined"
+
+
+def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic):
+    from dataclasses import replace
+
+    from timecost.evaluation.evaluate import load_model
+    from timecost.tasks import get_task
+
+    task = replace(get_task("arithmetic"), exact_answer=False)
+    model, tokenizer = load_model(tiny_arithmetic)
+    problems = fit_value.load_rows(task, tokenizer, "train", 3, 0)
+    traces = fit_value.probe_problems(
+        model, tokenizer, task, problems, num_samples=2, num_probe_samples=2, max_probes=2, max_thinking_tokens=8,
+        max_answer_tokens=4,
+    )  # fmt: skip
+    assert traces.problem.tolist() == [0, 0, 1, 1, 2, 2] and not torch.isnan(traces.end_value).any()
+    assert set(traces.value[~torch.isnan(traces.value)].tolist()) <= {0.0, 0.5, 1.0}
+    assert (traces.num_thinking <= 8).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--budget auto needs --price"),
+        (["--price", "0.1", "--unit", "miles"], "unit is one of tokens"),
+        (["--price", "-1"], "must be a number from 0 on"),
+        (["--price", "0.1", "--value_head", "nowhere"], "holds no value head"),
+    ],
+)
+def test_wrong_questions_are_one_line(folder, options, message):
+    with pytest.raises(UserError, match=message):
+        generate.run(["--model_name_or_path", folder, "--budget", "auto", QUESTION, *options])
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        (fit_value, ["--num_problems", "0"], "num_problems must be at least 1"),
+        (fit_value, ["--split", "tests"], "no split 'tests'"),
+        (calibrate_value, ["--delta", "2"], "delta must lie between 0 and 1"),
+        (calibrate_value, [], "fit one with `timecost fit-value"),
+    ],
+)
+def test_wrong_options_are_one_line(tiny_arithmetic, command, options, message):
+    with pytest.raises(UserError, match=message):
+        command.run(["--model_name_or_path", tiny_arithmetic, "--task", "arithmetic", *options])

@@ -1,0 +1,105 @@
+"""The head's forecasts, and its file beside the model."""
+
+import json
+
+import pytest
+import torch
+
+from timecost.errors import UserError
+from timecost.value.head import ValueHead, ValueHeadConfig, load_value_head, save_value_head, with_calibration
+from timecost.value.probes import StateReader, StepRule
+
+
+@pytest.fixture(scope="module")
+def model(tiny_arithmetic):
+    from timecost.evaluation.evaluate import load_model
+
+    return load_model(tiny_arithmetic)[0]
+
+
+def head(**fields) -> ValueHead:
+    return ValueHead(ValueHeadConfig(**{"hidden_size": 32, "horizons": (0, 1, 2), "prices": (0.0, 0.1), **fields}))
+
+
+def test_shapes_and_what_an_untrained_head_says():
+    forecast = head()(torch.randn(5, 32), torch.arange(5))
+    assert forecast.value.shape == forecast.tokens.shape == (5, 4) and forecast.gain.shape == (5, 2)
+    assert (forecast.value == 0.5).all() and (forecast.gain == 0).all()
+
+
+def test_above_its_price_a_look_is_not_taken():
+    looking = head(peek=True, peek_up_to=0.01)
+    assert looking.at_price(0.01) is looking and looking.at_price(0.02) is looking.blind
+    assert not looking.blind.config.peek and head().at_price(5.0).config.peek is False
+    look = torch.randn(5, 32), torch.rand(5), torch.rand(5)
+    assert looking(torch.randn(5, 32), torch.arange(5), look).value.shape == (5, 4)
+
+
+def test_expected_tokens_by_hand():
+    untrained = head()
+    untrained.bin_tokens.copy_(torch.tensor([0.0, 1.0, 2.0, 10.0]))
+    # ends at once with 1/2, after one token with 1/4, after two with 1/8, later (10 tokens) with 1/8
+    expected = untrained.expected_tokens(torch.full((1, 3), 0.5))
+    torch.testing.assert_close(expected, torch.tensor([[0.0, 0.5, 0.25 + 0.25 + 0.25, 0.25 + 0.25 + 1.25]]))
+
+
+def test_a_saved_head_is_the_same_and_the_model_loads_without_a_word(model, tiny_arithmetic, tmp_path, recwarn):
+    from transformers import AutoModelForCausalLM
+
+    first = head(step_rule=StepRule((7,), 1), task="arithmetic").eval()
+    torch.nn.init.normal_(first.open[-1].weight)
+    with_calibration(first, {"task": "arithmetic", "price": 0.01})
+    model.save_pretrained(tmp_path)
+    before = json.loads((tmp_path / "config.json").read_text())
+    save_value_head(first, tmp_path)
+    again = load_value_head(model, tmp_path)
+    states, position = torch.randn(3, 32), torch.arange(3)
+    torch.testing.assert_close(first(states, position).value, again(states, position).value)
+    assert again.config == first.config
+    assert json.loads((tmp_path / "config.json").read_text()) == before
+    AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert not [w for w in recwarn if "value_head" in str(w.message)]
+
+
+def test_what_is_no_head_of_the_model_is_told(model, tmp_path):
+    with pytest.raises(UserError, match="fit one with `timecost fit-value"):
+        load_value_head(model, tmp_path)
+    save_value_head(head(hidden_size=16), tmp_path)
+    with pytest.raises(UserError, match="belongs to another model"):
+        load_value_head(model, tmp_path)
+    (tmp_path / "value_head.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        load_value_head(model, tmp_path)
+
+
+def test_the_reader_holds_the_state_that_the_logits_come_from(model):
+    ids = torch.tensor([[1, 7, 8, 9]])
+    with StateReader(model) as reader, torch.no_grad():
+        logits = model(ids).logits
+        torch.testing.assert_close(model.get_output_embeddings()(reader.states), logits)
+    model(ids)
+    assert reader.states is None, "the hook is gone"
+
+
+def test_a_peek_is_the_state_of_the_closing_token_and_leaves_generation_as_it_was(model):
+    from transformers import DynamicCache
+
+    ids = torch.tensor([[0, 1, 7, 8], [1, 9, 7, 8]])
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    position = (mask.cumsum(1) - 1).clamp_min(0)
+    cache = DynamicCache(config=model.config)
+    with StateReader(model) as reader, torch.no_grad():
+        model(ids, attention_mask=mask, position_ids=position, past_key_values=cache)
+        states = reader.states
+        peeked = reader.peek(5)
+        assert cache.get_seq_length() == 4 and reader.states is states
+        longer = torch.cat([ids, torch.tensor([[5], [5]])], 1), torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], 1)
+        model(longer[0], attention_mask=longer[1], position_ids=(longer[1].cumsum(1) - 1).clamp_min(0))
+        torch.testing.assert_close(peeked, reader.states[:, -1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_cache_that_cannot_be_wound_back_is_told(model):
+    with StateReader(model) as reader, torch.no_grad():
+        model(torch.tensor([[1, 7]]), use_cache=False)
+        with pytest.raises(UserError, match="--no_peek"):
+            reader.peek(5)

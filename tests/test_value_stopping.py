@@ -1,0 +1,149 @@
+"""The rule by hand, and the rule in generation."""
+
+import pytest
+import torch
+
+from timecost.errors import UserError
+from timecost.generation import generate
+from timecost.value.head import Forecast, ValueHead, ValueHeadConfig
+from timecost.value.probes import StepRule
+from timecost.value.stopping import (
+    DECLINE,
+    GO_ON,
+    STOP,
+    StopRule,
+    ValueGuard,
+    clip_price,
+    closed_margin,
+    decide,
+    first_stop,
+    open_margin,
+    price_per_token,
+)  # fmt: skip
+
+PROMPTS = ["a7b-3=<think>", "a7b-3c*2d+1e-4=<think>"]
+THINK_END, EOS, DIGIT = 5, 2, 6
+
+
+def forecast(value=(0.2, 0.5, 0.9), tokens=(0.0, 4.0, 20.0), gain=(0.7, 0.1, -0.3)) -> Forecast:
+    return Forecast(torch.tensor([value]), torch.tensor([tokens]), torch.tensor([gain]))
+
+
+def head(step_rule=StepRule(every=3), **fields) -> ValueHead:  # noqa: B008
+    return ValueHead(ValueHeadConfig(32, (0, 4), (0.0, 0.01, 0.1), step_rule=step_rule, **fields))
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_arithmetic):
+    from timecost.evaluation.evaluate import load_model
+
+    return load_model(tiny_arithmetic)
+
+
+def test_the_open_rule_takes_the_best_horizon_at_the_price():
+    assert open_margin(forecast(), 0.0).item() == pytest.approx(0.7)
+    assert open_margin(forecast(), 0.03).item() == pytest.approx(0.5 - 0.12 - 0.2), "the nearer horizon by now"
+    assert open_margin(forecast(), 0.1).item() < 0
+
+
+def test_the_closed_rule_reads_between_its_prices():
+    prices = (0.0, 0.01, 0.1)
+    assert closed_margin(forecast(), 0.01, prices).item() == pytest.approx(0.1)
+    assert closed_margin(forecast(), 0.055, prices).item() == pytest.approx(-0.1)
+    assert closed_margin(forecast(), 5.0, prices).item() == pytest.approx(-0.3)
+
+
+def test_go_on_stop_or_decline():
+    start, later = torch.tensor([0]), torch.tensor([9])
+    assert decide(head(), forecast(), start, StopRule(0.001)) == GO_ON
+    assert decide(head(), forecast(), start, StopRule(0.1)) == STOP
+    assert decide(head(), forecast(), start, StopRule(0.1, least_value=0.3)) == DECLINE
+    assert decide(head(), forecast(), start, StopRule(0.0, least_value=0.8)) == GO_ON, "0.2 + 0.7 is enough"
+    assert decide(head(), forecast(), later, StopRule(0.1, least_value=0.3)) == STOP, "declines at the start alone"
+    assert decide(head(), forecast(), start, StopRule(0.03, rule="open")) == GO_ON
+
+
+def test_the_first_stop_of_each_trace():
+    decisions = torch.tensor([GO_ON, STOP, STOP, GO_ON, DECLINE])
+    assert first_stop(decisions, torch.tensor([0, 0, 0, 1, 2]), 3).tolist() == [1, -1, 4]
+
+
+def test_a_price_is_clipped_to_the_calibrated_one_and_another_task_warned_of():
+    calibrated = head(calibration={"task": "arithmetic", "price": 0.005})
+    assert clip_price(calibrated, 0.02, "arithmetic") == 0.005 and clip_price(calibrated, 0.001) == 0.001
+    with pytest.warns(UserWarning, match="calibrated on arithmetic, not on gsm8k"):
+        clip_price(calibrated, 0.001, "gsm8k")
+    with pytest.warns(UserWarning, match="not calibrated"):
+        assert clip_price(head(), 0.02) == 0.02
+
+
+@pytest.mark.parametrize("fields", [{"price": -1}, {"price": 0.1, "rule": "half"}, {"price": 0.1, "least_value": 2}])
+def test_wrong_rules_are_told(fields):
+    with pytest.raises(UserError):
+        StopRule(**fields)
+    with pytest.raises(UserError, match="unit is one of tokens"):
+        price_per_token(1.0, "miles")
+
+
+def always(decision: int, **fields) -> ValueHead:
+    """A head that finds nothing (STOP) or everything (GO_ON) in more thinking."""
+    found = head(**fields)
+    with torch.no_grad():
+        found.closed[-1].bias.fill_(1.0 if decision == GO_ON else -1.0)
+    return found
+
+
+def ask(loaded, value_head, rule, **options):
+    return generate(
+        *loaded, PROMPTS, [None, None], value_head=value_head, stop_rule=rule, max_answer_tokens=4,
+        max_thinking_tokens=20, temperature=0.0, **options,
+    )  # fmt: skip
+
+
+def test_a_head_stops_before_the_first_token_or_never(loaded):
+    for reply in ask(loaded, always(STOP), StopRule(0.01)):
+        assert reply.thinking_tokens == 0 and reply.stop_cause in ("value", "length") and reply.answer_tokens > 1
+    free = generate(*loaded, PROMPTS, [None, None], max_answer_tokens=4, max_thinking_tokens=20, temperature=0.0)
+    kept = ask(loaded, always(GO_ON), StopRule(0.01))
+    assert [r.completion_ids for r in kept] == [r.completion_ids for r in free]
+
+
+def test_a_head_that_peeks_leaves_the_thoughts_as_they_are(loaded):
+    free = generate(*loaded, PROMPTS, [None, None], max_answer_tokens=4, max_thinking_tokens=20, temperature=0.0)
+    peeking = always(GO_ON, peek=True)
+    assert [r.completion_ids for r in ask(loaded, peeking, StopRule(0.01))] == [r.completion_ids for r in free]
+
+
+def test_what_is_declined_ends_at_once_without_an_answer(loaded):
+    for reply in ask(loaded, always(STOP), StopRule(0.01, least_value=0.9)):
+        assert reply.stop_cause == "declined" and reply.answer == "" and reply.completion_ids == (THINK_END, EOS)
+
+
+def test_rows_stop_by_themselves_at_boundaries_alone(loaded):
+    model, _ = loaded
+    own = head()
+    with torch.no_grad():  # the gain is the first feature of the state
+        own.closed = torch.nn.Linear(34, 3, bias=False)
+        own.closed.weight.zero_()
+        own.closed.weight[:, 0] = 1.0
+    guard = ValueGuard(model, own, StopRule(0.01), [False, False, True], 1, THINK_END, EOS)
+    states = torch.zeros(3, 1, 32)
+    states[:, 0, 0] = torch.tensor([1.0, -1.0, -1.0])
+    with guard:
+        guard.reader.states = states
+        for written, decided in (([DIGIT], False), ([DIGIT] * 3, True)):
+            scores = guard(torch.tensor([[1, *written]] * 3), torch.zeros(3, 36))
+            open_tokens = torch.isfinite(scores).sum(1).tolist()
+            assert open_tokens == [36, 1 if decided else 36, 36], "row 0 gains, row 2 does not think"
+    assert guard.causes == [None, "value", None] and scores[1, THINK_END] == 0
+
+
+def test_the_step_rule_of_the_head_places_the_boundaries(loaded):
+    guard = ValueGuard(loaded[0], always(STOP, step_rule=StepRule((9,), 1)), StopRule(0.01), [False], 1, THINK_END, EOS)
+    rows = [[1, 9, DIGIT], [1, DIGIT, 9], [1, DIGIT, DIGIT]]
+    assert [bool(guard._at_boundary(torch.tensor([row]), 2)) for row in rows] == [True, False, False]
+
+
+def test_beams_are_refused(loaded):
+    with pytest.raises(UserError, match="one line of thought"):
+        ask(loaded, always(STOP), StopRule(0.01), num_beams=2)

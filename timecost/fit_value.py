@@ -1,0 +1,151 @@
+"""`timecost fit-value`: trains a value head on a frozen model, whoever trained that, and writes it beside the model.
+
+timecost fit-value --model_name_or_path DIR --task arithmetic
+timecost calibrate-value --model_name_or_path DIR --task arithmetic
+timecost generate --model_name_or_path DIR --budget auto --price 0.001 "a7b-3c*2d+1=<think>"
+"""
+
+from pathlib import Path
+
+from timecost.errors import UserError
+from timecost.options import Parser
+
+
+def probe_problems(
+    model,
+    tokenizer,
+    task,
+    problems: list[dict],
+    *,
+    num_samples: int = 1,
+    num_probe_samples: int = 4,
+    max_probes: int | None = None,
+    max_thinking_tokens: int | None = None,
+    max_answer_tokens: int = 32,
+    seed: int = 0,
+    batch_size: int = 256,
+):
+    """Sample thoughts on problems (rows with `prompt` and `answer`) and probe them: a ProbedTraces.
+
+    The problem of a trace is its row. Answers are scored by their probability where the task's are exact, else sampled
+    `num_probe_samples` times and verified. A problem whose answer is None is solved by nothing.
+    """
+    from timecost.evaluation.sampling import end_of_sequence_ids, sample_completions
+    from timecost.generation import encode
+    from timecost.value.probes import read_trace, sample_answers, score_answers, step_rule
+
+    think_end_id = think_end_of(tokenizer, task)
+    eos_ids = end_of_sequence_ids(model, tokenizer)
+    rule = step_rule(tokenizer, task.step_end)
+    rows = [i for i in range(len(problems)) for _ in range(num_samples)]
+    encoded = [encode(tokenizer, row["prompt"], None, False, "<think>", task.think_end) for row in problems]
+    limit = max_thinking_tokens or task.max_completion_length
+    completions = sample_completions(
+        model, tokenizer, [encoded[i] for i in rows], max_new_tokens=limit + 1, seed=seed, batch_size=batch_size,
+    )  # fmt: skip
+    traces = [
+        read_trace(i, encoded[i], c.completion_ids, think_end_id, eos_ids, rule, limit)
+        for i, c in zip(rows, completions, strict=True)
+    ]
+    if task.exact_answer:
+        answers = [
+            None if p["answer"] is None else tokenizer.encode(p["answer"], add_special_tokens=False) for p in problems
+        ]
+        return score_answers(
+            model, traces, [answers[i] for i in rows], [think_end_id], tokenizer.eos_token_id, max_probes=max_probes,
+            seed=seed, batch_size=min(64, batch_size),
+        )  # fmt: skip
+
+    def sample(prefixes):
+        found = sample_completions(
+            model, tokenizer, prefixes, max_new_tokens=max_answer_tokens, seed=seed + 1, batch_size=batch_size,
+        )  # fmt: skip
+        return [c.completion_ids for c in found]
+
+    def verify(texts, indices):
+        verdicts = task.verify(texts, [problems[i]["answer"] for i in indices])
+        return [None if verdict.status == "verifier_error" else verdict.score for verdict in verdicts]
+
+    return sample_answers(
+        model, tokenizer, traces, verify, sample, [think_end_id], num_samples=num_probe_samples, max_probes=max_probes,
+        seed=seed,
+    )  # fmt: skip
+
+
+def think_end_of(tokenizer, task) -> int:
+    from timecost.generation import single_id
+
+    think_end_id = single_id(tokenizer, task.think_end)
+    if think_end_id is None:
+        raise UserError(f"the tokenizer has no token {task.think_end!r}: there is no thinking to close")
+    return think_end_id
+
+
+def load_rows(task, tokenizer, split: str, num_problems: int | None, seed: int) -> list[dict]:
+    """The problems of a split as rows with `prompt` and `answer`."""
+    return list(task.load(split, num_problems, seed, conversational=tokenizer.chat_template is not None))
+
+
+def build_parser() -> Parser:
+    parser = Parser("timecost fit-value", description="Train a value head on a frozen model.")
+    add = parser.add_argument
+    add("--model_name_or_path", required=True, help="folder of a model, or its name (arithmetic_base is built in)")
+    add("--task", required=True, help="task whose problems are thought about and verified")
+    add("--output_dir", help="folder for the head (default: the model's own)")
+    add("--split", default="train", help="split of the task (default: train)")
+    add("--num_problems", type=int, default=4000, help="number of problems (default: 4000)")
+    add("--num_samples", type=int, default=2, help="thoughts sampled for each problem (default: 2)")
+    add("--num_probe_samples", type=int, default=4, help="answers sampled at each probe (default: 4)")
+    add("--max_probes", type=int, help="boundaries probed in each thought (default: all)")
+    add("--max_thinking_tokens", type=int, help="limit of a thought (default: the task's)")
+    add("--max_answer_tokens", type=int, default=32, help="limit of a probe's answer (default: 32)")
+    add("--no_peek", action="store_true", help="the head sees the last state alone: no extra token at each boundary")
+    add("--num_epochs", type=int, default=16, help="epochs over the probes (default: 16)")
+    add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
+    add("--seed", type=int, default=0, help="seed of problems, samples and fit (default: 0)")
+    return parser
+
+
+def run(argv: list[str]) -> None:
+    """The command `timecost fit-value`."""
+    args = build_parser().parse_args(argv)
+    for name in ("num_problems", "num_samples", "num_probe_samples", "num_epochs", "batch_size", "max_answer_tokens"):
+        if getattr(args, name) < 1:
+            raise UserError(f"{name} must be at least 1, not {getattr(args, name)}")
+    from timecost.tasks import check_split, get_task, resolve_model
+
+    task = get_task(args.task)
+    check_split(task.name, args.split, task.splits)
+    folder = Path(args.output_dir or resolve_model(args.model_name_or_path))
+    if args.output_dir is None and not folder.is_dir():
+        raise UserError(f"'{args.model_name_or_path}' is no folder: say with --output_dir where the head shall lie")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    from timecost.evaluation.evaluate import load_model
+    from timecost.value.fitting import FitConfig, fit_value_head
+    from timecost.value.head import save_value_head
+    from timecost.value.probes import attends_alone, step_rule
+
+    model, tokenizer = load_model(args.model_name_or_path)
+    problems = load_rows(task, tokenizer, args.split, args.num_problems, args.seed)
+    traces = probe_problems(
+        model, tokenizer, task, problems, num_samples=args.num_samples, num_probe_samples=args.num_probe_samples,
+        max_probes=args.max_probes, max_thinking_tokens=args.max_thinking_tokens,
+        max_answer_tokens=args.max_answer_tokens, seed=args.seed, batch_size=args.batch_size,
+    )  # fmt: skip
+    head = fit_value_head(
+        traces,
+        FitConfig(peek=not args.no_peek and attends_alone(model), num_epochs=args.num_epochs, seed=args.seed),
+        step_rule=step_rule(tokenizer, task.step_end),
+        task=task.name,
+        max_thinking_tokens=args.max_thinking_tokens or task.max_completion_length,
+    )
+    save_value_head(head, folder)
+    print(f"{len(traces)} boundaries of {len(traces.problem)} thoughts on {len(problems)} problems")
+    print(f"wrote {folder}/value_head.safetensors: calibrate it with `timecost calibrate-value`")
+
+
+if __name__ == "__main__":
+    import sys
+
+    run(sys.argv[1:])
