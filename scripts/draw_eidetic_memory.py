@@ -100,8 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_name_or_path", help="a trained B'MOJO of the arithmetic task; without: recall")
     parser.add_argument("--expression", default="a7b-3c*2d+1e*4f-9g+6h*3")
-    parser.add_argument("--steps", type=int, default=500, help="of training, for recall")
-    parser.add_argument("--rate", type=float, default=1e-2)
+    parser.add_argument("--steps", type=int, default=400, help="of training, for recall")
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--output_path", type=Path, default=Path("docs/images/eidetic_memory.png"))
     args = parser.parse_args()
     name = args.model_name_or_path
