@@ -100,6 +100,7 @@ def test_wrong_options_are_one_line(tmp_path):
 def test_a_backbone_is_a_packaged_model(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(demo, "demo", lambda **options: started.append(options["model_name_or_path"]) or [])
+    monkeypatch.setattr(demo, "one_problem", lambda out: "")
     for options in ([], ["--backbone", "bmojo"], ["--backbone", "bmojo", "--model_name_or_path", "mine"]):
         demo.run(["--out", str(tmp_path), *options])
     assert started == ["arithmetic_base", "arithmetic_base_bmojo", "mine"]
