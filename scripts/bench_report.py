@@ -6,6 +6,7 @@ The samples are made up: 2 models at 5 budgets on 125 problems, 8 samples each, 
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -101,6 +102,7 @@ def main() -> None:
             "samples_note": " ".join(shown.split(". Long texts")[0].split()), "write_seconds": round(written, 2),
             "load_seconds": [round(t, 3) for t in loads], "load_seconds_median": round(statistics.median(loads), 3),
             "search_seconds_median": round(statistics.median(searches), 4),
+            "load_average": round(os.getloadavg()[0], 1),  # of the machine meanwhile: other work slows the page
             "sort_seconds_median": round(statistics.median(sorts), 4), "provenance": provenance(),
         }  # fmt: skip
     write_json(args.output_path, result)

@@ -329,7 +329,12 @@ def measure_discrimination(heads: dict, views: dict, test, outcomes: np.ndarray)
     forecasts["raw confidence"] = np.repeat(test.confidence.numpy()[:, None], outcomes.shape[1], 1)
     _, problem = np.unique(test.problem.numpy(), return_inverse=True)
     problem, position = problem[test.trace.numpy()], test.position.numpy()
-    later = position > 0  # before the first token all thoughts on a problem are the same
+    # Thoughts that are still the same word for word cannot be told apart: each counts once.
+    state = np.round(test.hidden.numpy()[:, :8].astype(float), 3)
+    keys = np.column_stack([problem, position, state])
+    later = np.zeros(len(test), bool)
+    later[np.unique(keys, axis=0, return_index=True)[1]] = True
+    later &= position > 0
     matched = problem[later] * 1000 + position[later]
     of_matched = np.unique(matched) // 1000
     counts = bootstrap_counts(problem.max() + 1, 100)
@@ -665,10 +670,10 @@ def main() -> None:
     torch.set_num_threads(1)
     sizes = {name: getattr(args, name)
              for name in ("fit", "tune", "test", "samples", "unsolvable", "oracle", "guarantee")}  # fmt: skip
-    results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
     for model in args.models:
         name, _, path = model.partition("=")
         found = measure(Lab(path, args.cache / name), name, sizes, args.parts)
+        results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
         results[name] = {**results.get(name, {}), **found, "sizes": sizes, "provenance": provenance()}
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output_path, {"limit": LIMIT, "prices": PRICES, "models": results})

@@ -89,7 +89,11 @@ def test_every_folder_with_modules_is_a_listed_package():
     for package, folder in FOLDERS.items():
         for path in (ROOT / folder).rglob("*.py"):
             found.add(".".join([package, *path.parent.relative_to(ROOT / folder).parts]))
-    assert found - set(PYPROJECT["tool"]["setuptools"]["packages"]) == set()
+    setuptools = PYPROJECT["tool"]["setuptools"]
+    data = {
+        f"{package}.{glob.partition('/')[0]}" for package, globs in setuptools["package-data"].items() for glob in globs
+    }
+    assert found - set(setuptools["packages"]) - data == set()
 
 
 def test_constraints_pin_every_dependency_within_its_bounds():

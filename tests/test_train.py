@@ -148,6 +148,7 @@ def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tin
 @pytest.mark.parametrize("enforce", ["false", "true"])
 def test_a_resumed_run_draws_the_budgets_of_one_that_never_stopped(train, with_ladder, tmp_path, enforce):
     options = f"--model_name_or_path {with_ladder} --max_steps 6 --budgets 8 16 --enforce_budgets {enforce}"
+    options += " --budget_inf_share 0.6"
     options += " --max_completion_length 20 --gradient_accumulation_steps 2 --steps_per_generation 1"
     assert train(tmp_path / "whole", options) == 0
     shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")

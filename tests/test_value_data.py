@@ -49,6 +49,13 @@ def test_steps_are_cut_at_the_boundaries():
     assert marginal_values(found) == [0.25, 0.25]
 
 
+def test_samples_may_leave_out_what_is_not_shown_of_steps(tmp_path):
+    short = {**row([0.5]), "model": "m", "task": "t", "budget": "inf", "prompt": "p", "answer": "a", "completion": "s"}
+    (tmp_path / "value.json").write_text(json.dumps({"samples": [short]}))
+    (found,) = read_value(tmp_path)["samples"]
+    assert (found["thinking_tokens"], found["difficulty"], found["finished"]) == (1, None, True)
+
+
 def test_a_folder_without_a_value_head_has_no_data(tmp_path):
     assert read_value(tmp_path) == {"heads": [], "samples": []}
 

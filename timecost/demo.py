@@ -73,7 +73,8 @@ def demo(
         out / "logs",
         "evaluate",
     )  # fmt: skip
-    records = figures.base_first(compare_all(out, REFERENCE))
+    order = list(models)
+    records = sorted(compare_all(out, REFERENCE), key=lambda record: order.index(record["model"]))
     figures.save(figures.frontier(records), out / "frontier.png")
     write_report(out)
     return records

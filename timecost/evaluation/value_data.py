@@ -39,7 +39,7 @@ def read_value(folder: str | Path) -> dict:
         return {"heads": [], "samples": []}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        heads, samples = list(value.get("heads", [])), list(value.get("samples", []))
+        heads, samples = list(value.get("heads", [])), [whole(row) for row in value.get("samples", [])]
         for head in heads:
             check_head(head)
         for row in samples:
@@ -49,6 +49,12 @@ def read_value(folder: str | Path) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' does not hold measures of a value head ({error!r}): measure them again") from error
     return {"heads": heads, "samples": samples}
+
+
+def whole(row: dict) -> dict:
+    """A sample with what it may leave out: difficulty, tokens (those up to its last step), and that it ended."""
+    thinking = row["steps"][-1]["tokens"] if row.get("steps") else 0
+    return {"difficulty": None, "thinking_tokens": thinking, "answer_tokens": 0, "finished": True, **row}
 
 
 def check_head(head: dict) -> None:
