@@ -1,9 +1,11 @@
 """B'MOJO measured: recall beyond the window, speed of training and of decoding, bytes of the cache.
 
-    python scripts/bench_bmojo.py mqar --lengths 64,128 --width 64 --seeds 0,1,2  # resumable (--ledger)
-    python scripts/bench_bmojo.py speed                                    # training tokens/s, L = 1024
-    python scripts/bench_bmojo.py decode --contexts 8192,32768                        # ms a token against Llama
+    python scripts/bench_bmojo.py mqar --parts 64,128,256,selection,sizes,filler   # recall; resumable (--ledger)
+    python scripts/bench_bmojo.py speed                                            # training tokens/s, L = 1024
+    python scripts/bench_bmojo.py decode --contexts 8192,32768                     # ms a token against Llama
     python scripts/bench_bmojo.py bytes --contexts 2048,8192,32768
+    python scripts/bench_bmojo.py swaps                                            # chunks against steps, by dtype
+    python scripts/bench_bmojo.py rollout               # log-probabilities of roll-outs against those of training
 
 The same commands run on a CPU and on a GPU. Each writes docs/results/bmojo_<command>.json.
 """
@@ -12,182 +14,90 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 VOCABULARY = 8192
-PAIRS = {64: 4, 128: 8, 256: 16, 512: 64}  # length of a sequence -> key-value pairs in it (Zoology's settings)
+RATES = (2e-3, 5e-3)
+MODELS = ("bmojo", "bmojo_f", "sliding_window", "mamba2")
+SIZES = (4, 8, 16, 24, 32)
 
 
-def mqar(length: int, pairs: int, number: int, generator, vocabulary: int = VOCABULARY):
-    """Multi-query associative recall (arXiv 2312.04927): inputs and labels, both (number, length).
+def mqar_cells(part: str) -> list[tuple]:
+    """(setting, models) of a part of the study."""
+    from mqar import CONTROLS, Setting
 
-    Keys and values alternate, then each key returns once, at even distances drawn from p(x) ~ x^(a-1), a = 0.01;
-    the label there is its value, -100 elsewhere. Between them stand random tokens.
-    """
-    import torch
-
-    half, context = vocabulary // 2, 2 * pairs
-    weights = torch.ones(number, half - 1)
-    keys = torch.multinomial(weights, pairs, generator=generator) + 1
-    values = torch.multinomial(weights, pairs, generator=generator) + half
-    places = torch.arange(1, (length - context) // 2 + 1, dtype=torch.float64) ** (0.01 - 1)
-    gaps = torch.multinomial(places.expand(number, -1), pairs, generator=generator)
-    queries = context + 2 * gaps
-    inputs = torch.randint(1, vocabulary, (number, length), generator=generator)
-    inputs[:, :context] = torch.stack([keys, values], -1).flatten(1)
-    inputs.scatter_(1, queries, keys)
-    labels = torch.full((number, length), -100).scatter(1, queries, values)
-    return inputs, labels
-
-
-def bmojo(width: int, window: int, size: int, vocabulary: int, **fields):
-    from timecost.models.bmojo import BMojoConfig, BMojoForCausalLM
-
-    defaults = {
-        "vocab_size": vocabulary, "hidden_size": width, "intermediate_size": 0, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "sliding_window": window, "eidetic_size": size, "ssm_head_dim": width // 2,
-        "ssm_state_size": 16, "ssm_chunk_size": 32, "tie_word_embeddings": True, "qk_conv": 3,
-    }  # fmt: skip
-    return BMojoForCausalLM(BMojoConfig(**{**defaults, **fields}))
-
-
-def mamba2(width: int, vocabulary: int, num_layers: int = 2, head_dim: int | None = None, state_size: int = 16):
-    from transformers import Mamba2Config, Mamba2ForCausalLM
-
-    head_dim = head_dim or width // 2
-    return Mamba2ForCausalLM(
-        Mamba2Config(
-            vocab_size=vocabulary, hidden_size=width, num_hidden_layers=num_layers, expand=2, head_dim=head_dim,
-            num_heads=2 * width // head_dim, state_size=state_size, n_groups=1, chunk_size=32,
-            tie_word_embeddings=True,
-        )
-    )  # fmt: skip
-
-
-def mqar_models(window: int, size: int) -> dict:
-    """Name -> function that makes the model of a width. The controls keep as many tokens, chosen otherwise."""
-
-    def with_fields(size, **fields):
-        return lambda width: bmojo(width, window, size, VOCABULARY, **fields)
-
+    own = {64: Setting(64, 8, eidetic_size=24), 128: Setting(128, 8, eidetic_size=24),
+           256: Setting(256, 16, eidetic_size=48)}  # fmt: skip
+    # Uniform distances: with Zoology's most queries come while the set could still hold every token before it.
+    late = replace(own[128], gaps="uniform")
     return {
-        "bmojo": with_fields(size),
-        "bmojo_f": with_fields(0),
-        "sliding_window": with_fields(0, fading_window=0),
-        "random": with_fields(size, eidetic_policy="random"),
-        "recency": with_fields(size, eidetic_policy="recency"),
-        "mamba2": lambda width: mamba2(width, VOCABULARY),
-    }
-
-
-def mixing_parameters(model) -> int:
-    """Parameters without the embeddings."""
-    return sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
-
-
-def matched(build, budget: int):
-    """The model of `build` whose parameters without embeddings come nearest to `budget`; widths in steps of 16."""
-    widths = range(16, 1025, 16)
-    best = min(widths, key=lambda width: abs(mixing_parameters_of(build, width) - budget))
-    return build(best), best
-
-
-def mixing_parameters_of(build, width: int) -> int:
-    import torch
-
-    with torch.device("meta"):
-        return mixing_parameters(build(width))
-
-
-def train_mqar(model, length: int, rate: float, seed: int, args, device) -> dict:
-    """Train on fresh sequences with AdamW and a cosine rate; accuracy at queries of 1000 held-out sequences."""
-    import torch
-    from torch.nn import functional as F
-
-    generator = torch.Generator().manual_seed(seed)
-    model = model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.steps)
-    head, backbone = model.get_output_embeddings(), model.base_model
-    started, curve = time.perf_counter(), []
-
-    def at_queries(inputs, labels):
-        inputs, labels = inputs.to(device), labels.to(device)
-        asked = labels != -100
-        hidden = backbone(inputs, use_cache=False).last_hidden_state[asked]
-        return head(hidden), labels[asked]
-
-    def accuracy():
-        test = torch.Generator().manual_seed(10**6 + seed)
-        right = asked = 0
-        with torch.no_grad():
-            for _ in range(10):
-                logits, labels = at_queries(*mqar(length, args.pairs or PAIRS[length], 100, test))
-                right, asked = right + (logits.argmax(-1) == labels).sum().item(), asked + len(labels)
-        return right / asked
-
-    for step in range(1, args.steps + 1):
-        logits, labels = at_queries(*mqar(length, args.pairs or PAIRS[length], args.batch_size, generator))
-        loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % args.report_every == 0 or step == args.steps:
-            model.eval()
-            curve.append({"step": step, "loss": loss.item(), "accuracy": accuracy()})
-            model.train()
-            print(f"step {step}: loss {loss.item():.3f}, accuracy {curve[-1]['accuracy']:.3f}", flush=True)
-    return {"accuracy": curve[-1]["accuracy"], "curve": curve, "seconds": time.perf_counter() - started}
+        "64": [(own[64], MODELS)],
+        "128": [(own[128], MODELS)],
+        "256": [(own[256], MODELS)],
+        "selection": [(replace(late, eidetic_size=16), ("bmojo", *CONTROLS))],
+        "sizes": [(replace(late, eidetic_size=size), ("bmojo",)) for size in SIZES],
+        "filler": [(replace(own[128], filler="random"), ("bmojo", "random", "recency"))],
+    }[part]
 
 
 def run_mqar(args, device) -> dict:
+    """Every rate with the first seed, the other seeds with the best rate. Finished runs are read from the ledger."""
     import torch
+    from mqar import builders, describe, matched, mixing_parameters, mixing_parameters_of, train
 
-    models = mqar_models(args.window, args.eidetic_size)
-    names = args.models.split(",") if args.models else list(models)
-    unknown = set(names) - set(models)
-    if unknown:
-        raise SystemExit(f"no model {', '.join(unknown)}: choose among {', '.join(models)}")
-    rates = [float(r) for r in args.rates.split(",")] if args.rates else torch.logspace(-4, -2, 4).tolist()
-    settings = {n: getattr(args, n) for n in ("width", "window", "eidetic_size", "steps", "batch_size", "pairs")}
     args.ledger.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in args.ledger.read_text().splitlines()] if args.ledger.exists() else []
-    budget = mixing_parameters_of(models["bmojo"], args.width)
-    keys = ("model", "length", "rate", "seed", "settings")
-    wanted = [
-        {"model": name, "length": length, "rate": round(rate, 8), "seed": seed, "settings": settings}
-        for length in map(int, args.lengths.split(","))
-        for seed in map(int, args.seeds.split(","))
-        for rate in rates
-        for name in names
-    ]
-    for row in wanted:
-        if any({k: old[k] for k in keys} == row for old in rows):
-            continue
-        torch.manual_seed(row["seed"])
-        model, width = matched(models[row["model"]], budget)
-        print(f"{row['model']}, width {width}, length {row['length']}, rate {row['rate']:.1e}, seed {row['seed']}")
-        result = train_mqar(model, row["length"], row["rate"], row["seed"], args, device)
-        row = {**row, "width": width, "parameters": mixing_parameters(model), **result}
-        rows.append(row)
+
+    def run(setting, name: str, rate: float, seed: int) -> float:
+        key = {"model": name, "rate": rate, "seed": seed, "setting": describe(setting)}
+        for row in rows:
+            if key.items() <= row.items():
+                return row["accuracy"]
+        build = builders(setting)
+        torch.manual_seed(seed)
+        model, width = matched(build[name], mixing_parameters_of(build["bmojo"], setting.width))
+        print(f"{name}, width {width}, rate {rate:.1e}, seed {seed}, {setting}", flush=True)
+        result = train(model.to(device), setting, rate, seed)
+        sizes = {"width": width, "mixing_parameters": mixing_parameters(model), "parameters": model.num_parameters()}
+        rows.append({**key, **sizes, **result})
         with open(args.ledger, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-    rows = [row for row in rows if {k: row[k] for k in keys} in wanted]
-    summary = []
-    for name in names:
-        for length in sorted({row["length"] for row in rows}):
-            by_rate = {}
-            for row in rows:
-                if (row["model"], row["length"]) == (name, length):
-                    by_rate.setdefault(row["rate"], []).append(row["accuracy"])
-            best = max(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
-            summary.append(
-                {"model": name, "length": length, "best_rate": best, "accuracies": by_rate[best],
-                 "mean_accuracy": statistics.mean(by_rate[best])}
-            )  # fmt: skip
-    return {"summary": summary, "runs": [{k: v for k, v in row.items() if k != "curve"} for row in rows]}
+            file.write(json.dumps(rows[-1]) + "\n")
+        return result["accuracy"]
+
+    rates, seeds = [float(rate) for rate in args.rates.split(",")], [int(seed) for seed in args.seeds.split(",")]
+    for part in args.parts.split(","):
+        for setting, names in mqar_cells(part):
+            setting = replace(setting, steps=args.steps or setting.steps)
+            for name in names:
+                if args.models and name not in args.models.split(","):
+                    continue
+                best = max(rates, key=lambda rate: run(setting, name, rate, seeds[0]))  # noqa: B023
+                for seed in seeds[1:]:
+                    run(setting, name, best, seed)
+    return {"summary": summary(rows), "runs": [{k: v for k, v in row.items() if k != "curve"} for row in rows]}
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """For each setting and model the best rate (by the mean over its seeds), its accuracies, and what the set held."""
+    cells = {}
+    for row in rows:
+        key = json.dumps(row["setting"], sort_keys=True), row["model"]
+        cells.setdefault(key, {}).setdefault(row["rate"], []).append(row)
+    found = []
+    for (setting, name), by_rate in cells.items():
+        # The rate that every seed was run with: the best on the first seed.
+        best = max(by_rate, key=lambda rate: (len(by_rate[rate]), by_rate[rate][0]["accuracy"]))  # noqa: B023
+        runs = by_rate[best]
+        found.append(
+            {"setting": json.loads(setting), "model": name, "rate": best, "seeds": [row["seed"] for row in runs],
+             "width": runs[0]["width"], "mixing_parameters": runs[0]["mixing_parameters"],
+             "accuracies": [row["accuracy"] for row in runs],
+             "mean_accuracy": statistics.mean(row["accuracy"] for row in runs),
+             "steps": [row["curve"][-1]["step"] for row in runs],
+             "needed": [row["needed"] for row in runs if "needed" in row]}
+        )  # fmt: skip
+    return found
 
 
 def speed_models(args) -> dict:
@@ -218,6 +128,8 @@ def speed_models(args) -> dict:
     extra = sum(p.numel() for p in bmojo_of(4 * args.width).parameters()) - target
     narrower = extra // (3 * args.width * args.layers)
     own = bmojo_of(max(64, 4 * args.width - narrower))
+    from mqar import mamba2, mixing_parameters_of
+
     layer = mixing_parameters_of(lambda width: mamba2(width, VOCABULARY, 1, 64, 64), args.width)
     layers = max(1, round((target - VOCABULARY * args.width) / layer))
     other = mamba2(args.width, VOCABULARY, layers, 64, 64)
@@ -225,15 +137,17 @@ def speed_models(args) -> dict:
 
 
 def seconds(function, device) -> float:
+    """Of the GPU's clock; on a CPU with one thread, of this process alone, so that others on the machine count less."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.synchronize()
-    started = time.perf_counter()
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    started = clock()
     function()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def run_speed(args, device) -> dict:
@@ -253,6 +167,8 @@ def run_speed(args, device) -> dict:
             print(f"round {i}: {name} {rounds[name][-1]:.0f} tokens/s", flush=True)
     rounds = {name: values[1:] for name, values in rounds.items()}  # the first is warm-up
     return {
+        "length": args.length,
+        "batch_size": args.batch_size,
         "parameters": {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()},
         "tokens_per_second": rounds,
         "median_ratio": {
@@ -337,7 +253,108 @@ def run_bytes(args, device) -> dict:
     return {"bytes": sizes}
 
 
-RUNS = {"mqar": run_mqar, "speed": run_speed, "decode": run_decode, "bytes": run_bytes}
+def run_swaps(args, device) -> dict:
+    """How often two forms of the same computation keep other tokens, and what that does to the logits.
+
+    Sequences go through the model chunk by chunk and one token at a time, in float64, float32 and bfloat16. A swap is a
+    token that one form's set holds and the other's does not, counted after every chunk in every layer.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    from timecost.models.bmojo import BMojoConfig, BMojoForCausalLM
+
+    heads = args.width // 64
+    model = BMojoForCausalLM(
+        BMojoConfig(
+            vocab_size=VOCABULARY, hidden_size=args.width, num_hidden_layers=args.layers, num_attention_heads=heads,
+            sliding_window=args.window, eidetic_size=args.eidetic_size, initializer_range=0.1,
+        )
+    )  # fmt: skip
+    model = model.to(device).eval()
+    ids = torch.randint(1, VOCABULARY, (args.batch_size, args.length), device=device)
+
+    @torch.inference_mode()
+    def forward(model, part: int):
+        cache, sets, logits = DynamicCache(config=model.config), [], []
+        for begin in range(0, args.length, part):
+            out = model(ids[:, begin : begin + part], past_key_values=cache, use_cache=True)
+            logits.append(out.logits.double())
+            if (begin + part) % args.window == 0:
+                tensors = [layer.tensors for layer in cache.layers]
+                empty = torch.stack([t["eidetic_score"] for t in tensors]).isinf()
+                sets.append(torch.stack([t["eidetic_position"] for t in tensors]).masked_fill(empty, -1))
+        return torch.stack(sets, 2), torch.cat(logits, 1)  # (layers, batch, chunks, M); (batch, tokens, vocabulary)
+
+    found, reference = {}, None
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        copied = model.to(dtype)
+        forms = forward(copied, args.window), forward(copied, 1)
+        reference = reference or forms[0]
+        for name, (a, b) in {"chunks_or_steps": forms, "this_or_float64": (forms[0], reference)}.items():
+            kept = a[0] >= 0
+            missing = kept & ~(a[0][..., None] == b[0][..., None, :]).any(-1)
+            agree = ~missing.flatten(2).any(-1).any(0)  # rows whose sets were the same all the time, in all layers
+            distance = (a[1] - b[1]).abs().amax((1, 2))
+            found.setdefault(str(dtype).removeprefix("torch."), {})[name] = {
+                "tokens_kept": int(kept.sum()),
+                "share_swapped": missing.sum().item() / kept.sum().item(),
+                "rows_without_a_swap": agree.double().mean().item(),
+                "max_logit_distance_without_a_swap": distance[agree].max().item() if agree.any() else None,
+                "max_logit_distance": distance.max().item(),
+            }
+    print(json.dumps(found, indent=1))
+    return found
+
+
+def run_rollout(args, device) -> dict:
+    """|log p(roll-out) - log p(training)| of each sampled token: what GRPO assumes to be zero.
+
+    Roll-outs are sampled with a cache, in a batch padded on the left, as TRL does; the training side is one forward
+    pass over prompt and completion.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import timecost.models.bmojo  # noqa: F401  registers the class
+    from timecost.tasks import arithmetic, resolve_model
+
+    found = {}
+    for name in args.models.split(","):
+        for dtype in (torch.float32, torch.bfloat16):
+            folder = resolve_model(name)
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+            prompts = [problem.prompt for problem in arithmetic.problems("validation", args.num_problems)]
+            inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(device)
+            torch.manual_seed(0)
+            out = model.generate(
+                **inputs, do_sample=True, temperature=1.0, top_k=0, max_new_tokens=arithmetic.MAX_COMPLETION_LENGTH,
+                output_logits=True, return_dict_in_generate=True,
+            )  # fmt: skip
+            width = inputs["input_ids"].shape[1]
+            completion = out.sequences[:, width:]
+            rolled = torch.stack(out.logits, 1).float().log_softmax(-1).gather(2, completion[..., None])[..., 0]
+            ends = (completion == tokenizer.eos_token_id).long()
+            written = ends.cumsum(1) - ends == 0
+            mask = torch.cat([inputs["attention_mask"], written.long()], 1)
+            with torch.no_grad():
+                logits = model(out.sequences, attention_mask=mask, use_cache=False).logits[:, width - 1 : -1]
+            trained = logits.float().log_softmax(-1).gather(2, completion[..., None])[..., 0]
+            distance = (rolled - trained).abs()[written]
+            key = str(dtype).removeprefix("torch.")
+            found.setdefault(name, {})[key] = {
+                "tokens": int(written.sum()), "max": distance.max().item(), "mean": distance.mean().item(),
+                "share_above_0.1": (distance > 0.1).double().mean().item(),
+            }  # fmt: skip
+            print(name, key, found[name][key], flush=True)
+    return found
+
+
+RUNS = {
+    "mqar": run_mqar, "speed": run_speed, "decode": run_decode, "bytes": run_bytes, "swaps": run_swaps,
+    "rollout": run_rollout,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -348,24 +365,26 @@ def main() -> None:
         sub.add_argument("--device", default=None, help="cpu or cuda; the GPU where there is one")
         sub.add_argument("--threads", type=int, default=1)
         sub.add_argument("--output_path", type=Path, default=Path(f"docs/results/bmojo_{name}.json"))
-        sub.add_argument("--width", type=int, default=64 if name == "mqar" else 512)
-        sub.add_argument("--window", type=int, default=8 if name == "mqar" else 128)
-        sub.add_argument("--eidetic_size", type=int, default=16 if name == "mqar" else 64)
         if name == "mqar":
-            sub.add_argument("--lengths", default="64,128,256,512")
-            sub.add_argument("--pairs", type=int, default=0, help="key-value pairs; 0: Zoology's number for the length")
-            sub.add_argument("--models", default="", help="of bmojo, bmojo_f, sliding_window, random, recency, mamba2")
-            sub.add_argument("--rates", default="", help="learning rates; four in [1e-4, 1e-2] where left out")
+            sub.add_argument("--parts", default="64,128,256,selection,sizes,filler", help="of these; see mqar_cells")
+            sub.add_argument("--models", default="", help="only these")
+            sub.add_argument("--rates", default=",".join(map(str, RATES)), help="learning rates, the same for all")
             sub.add_argument("--seeds", default="0,1,2")
-            sub.add_argument("--steps", type=int, default=2000)
-            sub.add_argument("--batch_size", type=int, default=64)
-            sub.add_argument("--report_every", type=int, default=500)
+            sub.add_argument("--steps", type=int, default=0, help="0: those of the setting")
             sub.add_argument("--ledger", type=Path, default=Path("outputs/bmojo_mqar.jsonl"))
-        else:
-            sub.add_argument("--layers", type=int, default=6)
-        if name == "speed":
-            sub.add_argument("--length", type=int, default=1024)
-            sub.add_argument("--batch_size", type=int, default=1)
+            continue
+        if name == "rollout":
+            sub.add_argument("--models", default="arithmetic_base_bmojo,arithmetic_base", help="folders or names")
+            sub.add_argument("--num_problems", type=int, default=128)
+            continue
+        swaps = name == "swaps"
+        sub.add_argument("--width", type=int, default=128 if swaps else 512)
+        sub.add_argument("--window", type=int, default=16 if swaps else 128)
+        sub.add_argument("--eidetic_size", type=int, default=16 if swaps else 64)
+        sub.add_argument("--layers", type=int, default=6 if name in ("speed", "decode") else 2)
+        if name in ("speed", "swaps"):
+            sub.add_argument("--length", type=int, default=256 if swaps else 1024)
+            sub.add_argument("--batch_size", type=int, default=16 if swaps else 1)
         if name == "decode":
             sub.add_argument("--steps", type=int, default=16, help="tokens a round")
         if name in ("speed", "decode"):

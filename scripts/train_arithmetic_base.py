@@ -5,6 +5,10 @@
 
 The second run goes on from the first and sets how often each style is used: quick ones more often on easy problems,
 though every style on every problem. A model whose habits know nothing of difficulty has to find it out from rewards.
+
+    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base_bmojo.yaml
+
+turns the result into a B'MOJO, whose window is shorter than a prompt, and trains that.
 """
 
 import random
@@ -12,18 +16,13 @@ from dataclasses import dataclass, field
 
 from timecost.budget import budget_token, smallest_rung
 from timecost.cost import split_tokens
-from timecost.tasks import arithmetic
+from timecost.tasks import arithmetic, resolve_model
 
 
 @dataclass
 class BaseArguments:
-    """Architecture of the model (Llama) and composition of its training traces."""
+    """Architecture of the model (Llama or B'MOJO) and composition of its training traces."""
 
-    hidden_size: int = field(metadata={"help": "Width of the model."})
-    intermediate_size: int = field(metadata={"help": "Width of the feed-forward layers."})
-    num_hidden_layers: int = field(metadata={"help": "Number of layers."})
-    num_attention_heads: int = field(metadata={"help": "Number of attention heads."})
-    num_key_value_heads: int = field(metadata={"help": "Number of heads of keys and values (grouped queries)."})
     num_traces: int = field(metadata={"help": "Number of traces to train on."})
     shares_easy: list[float] = field(
         metadata={"help": "Shares of the styles on 2 operands: direct, midway, pairs, ..."}
@@ -35,7 +34,15 @@ class BaseArguments:
     haste: float = field(metadata={"help": "Chance of a slip in pairs, for each operation beyond the second."})
     budget_share: float = field(metadata={"help": "Share of traces labelled with a budget that they keep within."})
     curriculum_fraction: float = field(metadata={"help": "Fraction of training over which the expressions grow."})
+    hidden_size: int = field(default=128, metadata={"help": "Width of a new model."})
+    intermediate_size: int = field(default=320, metadata={"help": "Width of its feed-forward layers."})
+    num_hidden_layers: int = field(default=4, metadata={"help": "Number of its layers."})
+    num_attention_heads: int = field(default=4, metadata={"help": "Number of its attention heads."})
+    num_key_value_heads: int = field(default=1, metadata={"help": "Number of its heads of keys and values."})
     model_name_or_path: str | None = field(default=None, metadata={"help": "Folder of a model to go on from."})
+    bmojo: dict | None = field(
+        default=None, metadata={"help": "Fields of BMojoConfig: the model to go on from, a Llama, becomes a B'MOJO."}
+    )
 
 
 def make_traces(args: BaseArguments, batch_size: int, step_size: int, seed: int):
@@ -113,16 +120,31 @@ def new_model(args: BaseArguments):
     )
 
 
+def first_model(args: BaseArguments):
+    """The model that training starts from."""
+    from transformers import AutoModelForCausalLM
+
+    from timecost.models.bmojo import from_transformer
+
+    if not args.model_name_or_path:
+        return new_model(args)
+    model = AutoModelForCausalLM.from_pretrained(resolve_model(args.model_name_or_path), dtype="float32")
+    if args.bmojo is not None:
+        budgets = model.config.budgets
+        model = from_transformer(model, **args.bmojo)
+        model.config.budgets = budgets
+    return model
+
+
 def main() -> None:
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, set_seed
+    from transformers import set_seed
     from trl import SFTConfig, SFTTrainer, TrlParser
 
     args, config = TrlParser((BaseArguments, SFTConfig)).parse_args_and_config()
     set_seed(config.seed)
     tokenizer = arithmetic.build_tokenizer()
-    start = args.model_name_or_path
-    model = AutoModelForCausalLM.from_pretrained(start) if start else new_model(args)
+    model = first_model(args)
     batch_size = config.per_device_train_batch_size
     step_size = batch_size * config.gradient_accumulation_steps
     gen_kwargs = {"args": args, "batch_size": batch_size, "step_size": step_size, "seed": config.seed}

@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from timecost.models.bmojo.layout import make_layout
+from timecost.models.bmojo.modeling_bmojo import SideBySide
 
 
 def attention_inputs(model, input_ids):
@@ -16,7 +17,8 @@ def attention_inputs(model, input_ids):
     x = layer.input_layernorm(backbone.embed_tokens(input_ids))
     rotary = (*backbone.rotary_emb(x, position_ids=layout.position), backbone.rotary_emb.inv_freq)
     s = layer.ssm(x, layout, {}, None)
-    innovation = layer.innovation(s)[0] if layer.innovation else None
+    embedded = backbone.embed_tokens(input_ids)
+    innovation = layer.innovation(s, embedded)[0] if layer.innovation else None
     return x, s, innovation, layout, rotary
 
 
@@ -32,8 +34,8 @@ def dense_attention(attention, x, s, innovation, rotary, window: int, size: int)
         for t in range(x.shape[1]):
             seen = list(range(max(t - window + 1, 0), t + 1))
             if size:
-                eligible = range(max(t // window - 1, 0) * window)
-                seen += sorted(eligible, key=lambda j: (-innovation[row, j].item(), j))[:size]
+                kept = sorted(range(t // window * window), key=lambda j: (-innovation[row, j].item(), j))[:size]
+                seen += [j for j in kept if j <= t - window]
             faded = list(range(max(t - 2 * window + 1, 0), max(t - window + 1, 0)))
             keys = torch.cat([k[row][:, seen], sk[row][:, faded]], 1)
             values = torch.cat([v[row][:, seen], sv[row][:, faded]], 1)
@@ -61,6 +63,7 @@ FORMS = {
     "compact": {"eidetic_positions": "compact"},
     "untied, qk_norm, no qk_conv": {"tie_memory_projections": False, "qk_norm": True, "qk_conv": 0},
     "ssm_residual, groups": {"ssm_residual": True, "ssm_n_groups": 2, "num_key_value_heads": 4},
+    "innovation of outputs": {"innovation_target": "output"},
     "threshold": {"eidetic_policy": "threshold", "eidetic_threshold": 0.8},
     "random": {"eidetic_policy": "random"},
     "recency": {"eidetic_policy": "recency"},
@@ -329,8 +332,35 @@ def test_what_cannot_work_is_refused_in_one_line():
         model.generate(input_ids, assistant_model=tiny(), max_new_tokens=2)
     with pytest.raises(ValueError, match="does not support continuous batching"):
         model.init_continuous_batching()
+
+
+def test_a_missing_kernel_is_said_when_the_model_is_made(monkeypatch):
+    from timecost.models.bmojo import ssd
+
+    monkeypatch.setattr(ssd, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="needs the package flash-linear-attention"):
-        tiny(ssm_backend="fla")(input_ids)
+        tiny(ssm_backend="fla")
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_gradients_of_what_stands_side_by_side(size):
+    generator = torch.Generator().manual_seed(0)
+    n, window, batch, heads = 3, 2, 2, 2
+
+    def normal(slots):
+        return torch.randn(batch, heads, *slots, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    sets, frames = normal((n, size)) if size else None, [normal((5 * window,)), normal((4 * window,))]
+
+    def concatenated(sets, *frames):
+        parts = [] if sets is None else [sets]
+        for frame in frames:
+            chunks = frame.unflatten(2, (-1, window))[:, :, : n + 1]
+            parts += [chunks[:, :, :-1], chunks[:, :, 1:]]
+        return torch.cat(parts, 3).transpose(1, 2).flatten(0, 1)
+
+    assert torch.equal(SideBySide.apply(n, window, sets, *frames), concatenated(sets, *frames))
+    assert torch.autograd.gradcheck(lambda *parts: SideBySide.apply(n, window, *parts), (sets, *frames))
 
 
 def trainer_moves_the_predictor(trainer_class, config_class, folder, tmp_path, **kwargs):

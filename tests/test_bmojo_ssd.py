@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from timecost.models.bmojo.ssd import causal_conv, last_tokens, ssd_chunked, ssd_step
+from timecost.models.bmojo import ssd
+from timecost.models.bmojo.ssd import causal_conv, last_tokens, ssd_chunked, ssd_fla, ssd_step
 
 
 def inputs(length: int, batch: int = 3, heads: int = 4, groups: int = 2, dtype=torch.float64) -> dict:
@@ -91,6 +92,55 @@ def test_convolution_reaches_back_to_history_and_not_past_a_start():
     assert causal_conv(x, weight, history=torch.full((1, 1, 1), 4.0)).flatten().tolist() == [9, 12, 120]
     assert causal_conv(x, weight, position=torch.tensor([[0, 1, 0]])).flatten().tolist() == [1, 12, 100]
     assert causal_conv(x, weight, lag=1).flatten().tolist() == [0, 1, 12]
+
+
+@pytest.mark.parametrize(("length", "lag"), [(7, 0), (7, 1), (2, 0), (1, 1)])
+def test_gradients_of_the_convolution(length, lag):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, length, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, weight: causal_conv(x, weight, lag=lag), (x, weight))
+    history = x.new_zeros(2, 3 + lag, 3)  # by autograd's own rules
+    torch.testing.assert_close(causal_conv(x, weight, lag=lag), causal_conv(x, weight, history, lag=lag))
+
+
+def linear_attention(q, k, v, g, scale, output_final_state, initial_state=None, cu_seqlens=None):
+    """What the kernel of flash-linear-attention computes, by its documentation: S = exp(g) S + k v', o = scale q S."""
+    ends = [] if cu_seqlens is None else cu_seqlens.tolist()
+    state = v.new_zeros(v.shape[0], v.shape[2], k.shape[-1], v.shape[-1]) if initial_state is None else initial_state
+    outs = []
+    for t in range(q.shape[1]):
+        state = torch.zeros_like(state) if t in ends else state
+        state = state * g[:, t].exp()[..., None, None] + k[:, t][..., None] * v[:, t][:, :, None]
+        outs.append(scale * (q[:, t][:, :, None] @ state)[:, :, 0])
+    return torch.stack(outs, 1), state if output_final_state else None
+
+
+def test_the_triton_backend_asks_its_kernel_for_the_same(monkeypatch):
+    """With a stand-in for the kernel, which runs on GPUs alone."""
+    monkeypatch.setattr(ssd, "fla_kernel", lambda device: linear_attention)
+    data = inputs(21)
+    for expected, found in zip(ssd_chunked(**data), ssd_fla(**data), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    state = torch.randn(3, 4, 5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected, found = ssd_chunked(**data, initial_state=state), ssd_fla(**data, initial_state=state)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    start = torch.zeros(3, 21, dtype=torch.bool)
+    start[:, [4, 5, 13]] = True
+    expected = ssd_chunked(**data, start=start)[0]
+    torch.testing.assert_close(ssd_fla(**data, start=start)[0], expected, atol=1e-9, rtol=0)
+
+
+def test_the_triton_backend_says_what_it_misses(monkeypatch):
+    monkeypatch.setattr(ssd, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="needs the package flash-linear-attention: install it, or set"):
+        ssd.check_fla()
+    monkeypatch.setattr(ssd, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="needs a GPU, and there is none here: set ssm_backend='torch'"):
+        ssd.check_fla()
+    with pytest.raises(ValueError, match="needs a GPU, not 'cpu': move the model"):
+        ssd_fla(**inputs(3))
 
 
 def test_last_tokens_counts_each_row_by_itself():

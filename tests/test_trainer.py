@@ -415,3 +415,13 @@ def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, 
     trainer.train()
     assert len(joint.kept) == 2 and len(joint.kept[0].problem) == 2
     assert logged(trainer, "timecost/value/probes")[0] >= 2 and 0 <= logged(trainer, "timecost/value/error_end")[0] <= 1
+
+
+def test_engines_that_do_not_know_a_bmojo_are_refused_in_one_line(tiny_arithmetic, tmp_path):
+    from bmojo_models import tiny
+
+    for engine in ("use_vllm", "use_transformers_continuous_batching"):
+        args = TimeCostConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, report_to="none", **{engine: True})
+        with pytest.raises(UserError, match="known neither to vLLM nor to continuous batching: set use_vllm") as error:
+            TimeCostTrainer(tiny(), args, verifier=odd_length)
+        assert "\n" not in str(error.value)

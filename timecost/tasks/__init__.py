@@ -38,7 +38,9 @@ TASKS = {
     "multiarith": "timecost.tasks.multiarith:MULTIARITH",
     "svamp": "timecost.tasks.svamp:SVAMP",
 }
-MODELS = {"arithmetic_base": Path(__file__).parent / "arithmetic_base"}  # models that come with the package
+MODELS = {  # models that come with the package
+    name: Path(__file__).parent / name for name in ("arithmetic_base", "arithmetic_base_bmojo")
+}
 
 
 class Solution(NamedTuple):

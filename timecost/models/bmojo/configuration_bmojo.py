@@ -11,6 +11,7 @@ AUTO_MAP = {
 CHOICES = {
     "eidetic_policy": ("innovation", "threshold", "random", "recency"),
     "eidetic_positions": ("original", "compact"),
+    "innovation_target": ("input", "output"),
     "ssm_backend": ("auto", "torch", "fla"),
 }
 
@@ -21,10 +22,12 @@ class BMojoConfig(PreTrainedConfig):
 
     sliding_window: W, tokens that attention sees verbatim; also the size of a chunk.
     fading_window: W (the default) or 0; how many SSM outputs, those before the window, attention sees.
-    eidetic_size: M, tokens kept verbatim from before the fading window; 0 gives B'MOJO-F.
+    eidetic_size: M, tokens kept verbatim beyond the window; 0 gives B'MOJO-F.
     eidetic_policy: which ones: `innovation` (the M that the SSM predicted worst), `threshold` (the first M whose
         innovation reaches eidetic_threshold), `random` or `recency` (controls for experiments).
     eidetic_positions: RoPE positions of these, `original`, or `compact`: M places just before the fading window.
+    innovation_target: what the predictor guesses: `input`, that of the layer, by a map of rank innovation_rank, or
+        `output`, the SSM's next one, by the convolution alone.
     innovation_kernel: how many past SSM outputs the predictor sees. innovation_loss_coef: weight of its loss.
     tie_memory_projections: SSM outputs use the keys' and values' own projections.
     qk_norm: RMSNorm on each head's queries and keys, as in Qwen3.
@@ -64,6 +67,8 @@ class BMojoConfig(PreTrainedConfig):
     eidetic_policy: str = "innovation"
     eidetic_positions: str = "original"
     eidetic_threshold: float = 1.0
+    innovation_target: str = "input"
+    innovation_rank: int = 32
     innovation_kernel: int = 4
     innovation_loss_coef: float = 0.01
     tie_memory_projections: bool = True
@@ -126,7 +131,14 @@ class BMojoConfig(PreTrainedConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not '{getattr(self, name)}'")
-        for name in ("innovation_kernel", "ssm_conv_kernel", "ssm_chunk_size", "ssm_state_size", "ssm_num_heads"):
+        for name in (
+            "innovation_rank",
+            "innovation_kernel",
+            "ssm_conv_kernel",
+            "ssm_chunk_size",
+            "ssm_state_size",
+            "ssm_num_heads",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.qk_conv < 0:

@@ -4,7 +4,7 @@ A layer runs a state-space model over its input and attends, in one softmax, to
 
     the window       tokens (t - W, t]
     fading memory    outputs of the state-space model at (t - 2W, t - W], which summarise everything before them
-    eidetic memory   at most M tokens from before the previous chunk, chosen by the innovation test
+    eidetic memory   of M tokens from before the chunk, chosen by the innovation test, those beyond the window
 
 Published code has the first two only; what the paper leaves open is said in docs/bmojo.md.
 """
@@ -32,7 +32,7 @@ from .cache_bmojo import BMojoCacheLayer
 from .configuration_bmojo import BMojoConfig
 from .innovation import NEVER, Innovation, merge, select_chunks, selection_scores
 from .layout import Layout, make_layout
-from .ssd import causal_conv, last_tokens, ssd_chunked, ssd_fla, ssd_step
+from .ssd import causal_conv, check_fla, last_tokens, ssd_chunked, ssd_fla, ssd_step
 
 
 @dataclass
@@ -74,6 +74,46 @@ class AttachLoss(torch.autograd.Function):
         return grad, ctx.loss, *zeros
 
 
+class SideBySide(torch.autograd.Function):
+    """What the queries of each chunk may see: its eidetic set, and of each frame two neighbouring chunks.
+
+    Args: window; sets, (batch, heads, n, M, head_dim) or None; frames, (batch, heads, slots, head_dim), of which the
+    first (n + 1) * window slots count. Returns (batch * n, heads, M + 2 * window * frames, head_dim). One pass over
+    memory each way, where concatenation takes several.
+    """
+
+    @staticmethod
+    def forward(ctx, n, window, sets, *frames):
+        batch, heads, _, size = frames[0].shape
+        kept = 0 if sets is None else sets.shape[3]
+        ctx.sizes = n, window, kept, [frame.shape for frame in frames]
+        out = frames[0].new_empty(batch, n, heads, kept + 2 * window * len(frames), size)
+        if kept:
+            out[:, :, :, :kept] = sets.transpose(1, 2)
+        for i, frame in enumerate(frames):
+            chunks = frame[:, :, : (n + 1) * window].unflatten(2, (n + 1, window)).transpose(1, 2)
+            begin = kept + 2 * window * i
+            out[:, :, :, begin : begin + window] = chunks[:, :-1]
+            out[:, :, :, begin + window : begin + 2 * window] = chunks[:, 1:]
+        return out.flatten(0, 1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        n, window, kept, shapes = ctx.sizes
+        grad, grads = grad.unflatten(0, (-1, n)), []
+        for i, (batch, heads, slots, size) in enumerate(shapes):
+            begin = kept + 2 * window * i
+            frame = grad.new_empty(batch, heads, slots, size)
+            chunks = frame[:, :, : (n + 1) * window].unflatten(2, (n + 1, window)).transpose(1, 2)
+            chunks[:, :-1] = grad[:, :, :, begin : begin + window]
+            chunks[:, -1] = grad[:, -1, :, begin + window : begin + 2 * window]
+            chunks[:, 1:-1] += grad[:, :-1, :, begin + window : begin + 2 * window]
+            frame[:, :, (n + 1) * window :] = 0
+            grads.append(frame)
+        return None, None, grad[:, :, :, :kept].transpose(1, 2) if kept else None, *grads
+
+
 class BMojoRMSNorm(nn.Module):
     """x / rms(x) * weight, in float32 at least."""
 
@@ -96,6 +136,8 @@ class BMojoSSM(nn.Module):
         self.heads, self.head_dim = config.ssm_num_heads, config.ssm_head_dim
         self.groups, self.state_size = config.ssm_n_groups, config.ssm_state_size
         self.chunk_size, self.backend = config.ssm_chunk_size, config.ssm_backend
+        if self.backend == "fla":
+            check_fla()
         self.size = self.heads * self.head_dim
         self.conv_size = self.size + 2 * self.groups * self.state_size
         self.in_proj = nn.Linear(config.hidden_size, self.size + self.conv_size + self.heads, bias=False)
@@ -131,8 +173,8 @@ class BMojoSSM(nn.Module):
         if length == 1 and state is not None:
             y, state = ssd_step(v[:, 0], dt[:, 0], decay, b[:, 0], c[:, 0], self.D, state)
             y = y[:, None]
-        elif self.backend == "fla" and not layout.packed:
-            y, state = ssd_fla(v, dt, decay, b, c, self.D, state)
+        elif self.backend == "fla":
+            y, state = ssd_fla(v, dt, decay, b, c, self.D, state, layout.start)
         else:
             y, state = ssd_chunked(v, dt, decay, b, c, self.D, self.chunk_size, state, layout.start)
         if keep is not None:
@@ -258,29 +300,26 @@ class BMojoAttention(nn.Module):
             slots = torch.arange(n * window, device=query.device)
             query = take(query, (slots - offsets).clamp(0, length - 1))
         chunk_index = layout.chunk_index
-        chunked = {name: tensor.unflatten(2, (-1, window)) for name, tensor in framed.items() if name != "score"}
-        # (batch, heads, n, keys, head_dim), and which of them each query of a chunk sees
-        keys = [torch.cat([chunked["key"][:, :, :-1], chunked["key"][:, :, 1:]], dim=3)]
-        values = [torch.cat([chunked["value"][:, :, :-1], chunked["value"][:, :, 1:]], dim=3)]
         i = torch.arange(window, device=query.device)[:, None]
         masks = [self.band(chunk_index[:, :n], 1, i)]
+        keys, values = [framed["key"]], [framed["value"]]
         if self.has_fading:
-            for parts, name in ((keys, "fading_key"), (values, "fading_value")):
-                parts.insert(0, torch.cat([chunked[name][:, :, :-2], chunked[name][:, :, 1:-1]], dim=3))
+            keys.insert(0, framed["fading_key"])
+            values.insert(0, framed["fading_value"])
             masks.insert(0, self.band(chunk_index[:, :n], 2, i))
-        eidetic = None
+        eidetic = kept_keys = kept_values = None
         if self.eidetic_size:
             eidetic = self.eidetic_sets(framed, layout, past)
-            sets = {name: eidetic[name][:, :, :n] for name in ("key", "value")}
             position, full = eidetic["position"][:, :n], eidetic["score"][:, :n] != NEVER
-            keys.insert(0, self.place(sets["key"], position, chunk_index[:, :n], frequencies))
-            values.insert(0, sets["value"])
-            masks.insert(0, full[:, :, None].expand(-1, -1, window, -1))
+            kept_keys = self.place(eidetic["key"][:, :, :n], position, chunk_index[:, :n], frequencies)
+            kept_values = eidetic["value"][:, :, :n]
+            beyond = position[:, :, None] <= (chunk_index[:, :n, None, None] - 1) * window + i
+            masks.insert(0, full[:, :, None] & beyond)
         mask = torch.cat([part.expand(query.shape[0], -1, -1, -1) for part in masks], dim=-1)
         out = self.attend(
             query.unflatten(2, (n, window)).transpose(1, 2).flatten(0, 1),
-            torch.cat(keys, dim=3).transpose(1, 2).flatten(0, 1),
-            torch.cat(values, dim=3).transpose(1, 2).flatten(0, 1),
+            SideBySide.apply(n, window, kept_keys, *keys),
+            SideBySide.apply(n, window, kept_values, *values),
             mask.flatten(0, 1)[:, None],
         )
         out = out.unflatten(0, (-1, n)).transpose(1, 2).flatten(2, 3)
@@ -386,7 +425,8 @@ class BMojoAttention(nn.Module):
             position = past["eidetic_position"][:, None]
             keys.insert(0, self.place(past["eidetic_key"][:, :, None], position, chunk_index, frequencies)[:, :, 0])
             values.insert(0, past["eidetic_value"])
-            masks.insert(0, past["eidetic_score"] != NEVER)
+            beyond = past["eidetic_position"] <= layout.position - window
+            masks.insert(0, (past["eidetic_score"] != NEVER) & beyond)
         mask = torch.cat(masks, dim=-1)[:, None, None]
         out = self.attend(query, torch.cat(keys, dim=2), torch.cat(values, dim=2), mask)
         keep.update(cached)
@@ -396,13 +436,13 @@ class BMojoAttention(nn.Module):
         return out
 
     def roll(self, cached: dict, layout: Layout, past: dict, keep: dict, rows: torch.Tensor) -> None:
-        """The chunk of these rows is full: the oldest chunk leaves the frames and is offered to the eidetic set."""
+        """The chunk of these rows is full: it is offered to the eidetic set, and the oldest one leaves the frames."""
         window = self.window
         if self.eidetic_size:
             size = self.eidetic_size
-            scores = cached["score"][rows, :window]
-            first = (layout.chunk_index[rows, :1] - 1) * window
-            pool = {name: torch.cat([past[f"eidetic_{name}"][rows], cached[name][rows, :, :window]], dim=2)
+            scores = cached["score"][rows, window:]
+            first = layout.chunk_index[rows, :1] * window
+            pool = {name: torch.cat([past[f"eidetic_{name}"][rows], cached[name][rows, :, window:]], dim=2)
                     for name in ("key", "value")}  # fmt: skip
             steps = torch.arange(window, device=rows.device)
             places = torch.cat([past["eidetic_position"][rows], first + steps], dim=1)
@@ -436,7 +476,9 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         self.self_attn = BMojoAttention(config)
         self.ssm = BMojoSSM(config) if config.has_ssm else None
         self.kernel = kernel = config.innovation_kernel
-        self.innovation = Innovation(config.hidden_size, kernel, config.rms_norm_eps) if config.eidetic_size else None
+        rank = config.innovation_rank if config.innovation_target == "input" else 0
+        sizes = (config.hidden_size, kernel, config.rms_norm_eps, rank)
+        self.innovation = Innovation(*sizes) if config.eidetic_size else None
         if config.intermediate_size:
             self.post_attention_layernorm = BMojoRMSNorm(config.hidden_size, config.rms_norm_eps)
             self.mlp = LlamaMLP(config)
@@ -458,7 +500,7 @@ class BMojoDecoderLayer(GradientCheckpointingLayer):
         if self.ssm is not None:
             s = self.ssm(x, layout, past, keep)
         if self.innovation is not None:
-            innovation, r = self.innovation(s, past.get("past"), layout.conv_position)
+            innovation, r = self.innovation(s, hidden_states, past.get("past"), layout.conv_position)
             if keep is not None:
                 history = past.get("past")
                 if history is None:
@@ -510,6 +552,10 @@ class BMojoPreTrainedModel(PreTrainedModel):
             last_value = torch.zeros_like(module.weight, device="cpu")
             last_value[0] = 1.0
             init.copy_(module.weight, last_value)
+            if module.down is not None:  # small, but not zero: equal innovations would be ties
+                for part in (module.down, module.up):
+                    init.normal_(part, std=part.shape[1] ** -0.5 / 4)
+                init.zeros_(module.bias)
         elif isinstance(module, BMojoAttention) and module.qk_conv is not None:
             identity = torch.zeros_like(module.qk_conv, device="cpu")
             identity[0] = 1.0

@@ -7,6 +7,7 @@ dt = 0. `start` marks first tokens of packed sequences; there the state begins a
 """
 
 from functools import wraps
+from importlib.util import find_spec
 
 import torch
 from torch.nn import functional as F
@@ -27,6 +28,8 @@ def causal_conv(
         position: (batch, tokens), index of each token in its sequence; taps do not reach before index 0. None where
             no row holds more than one sequence.
     """
+    if history is None and position is None:
+        return CausalConv.apply(x, weight, lag)
     taps, length = weight.shape[0], x.shape[1]
     reach = taps + lag - 1
     full = F.pad(x, (0, 0, reach, 0)) if history is None else torch.cat([history.to(x.dtype), x], dim=1)
@@ -38,6 +41,39 @@ def causal_conv(
             term = term.masked_fill((position < back)[..., None], 0.0)
         out = term if out is None else out + term
     return out
+
+
+class CausalConv(torch.autograd.Function):
+    """`causal_conv` of new rows of one sequence each, in half the passes over memory that autograd would take."""
+
+    @staticmethod
+    def forward(ctx, x, weight, lag):
+        ctx.save_for_backward(x, weight)
+        ctx.lag = lag
+        dtype, length = torch.promote_types(x.dtype, weight.dtype), x.shape[1]
+        x, weight = x.to(dtype), weight.to(dtype)
+        out = torch.zeros_like(x) if lag else x * weight[0]
+        for i in range(0 if lag else 1, min(weight.shape[0], length - lag)):
+            out[:, lag + i :].addcmul_(x[:, : length - lag - i], weight[i])
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        lag, length, taps = ctx.lag, x.shape[1], weight.shape[0]
+        wide, grad_x, grad_weight = weight.to(grad.dtype), None, None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.zeros_like(grad) if lag else grad * wide[0]
+            for i in range(0 if lag else 1, min(taps, length - lag)):
+                grad_x[:, : length - lag - i].addcmul_(grad[:, lag + i :], wide[i])
+            grad_x = grad_x.to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            grad_weight = torch.zeros_like(wide)
+            for i in range(min(taps, length - lag)):
+                grad_weight[i] = (grad[:, lag + i :] * x[:, : length - lag - i]).sum((0, 1))
+            grad_weight = grad_weight.to(weight.dtype)
+        return grad_x, grad_weight, None
 
 
 def last_tokens(x: torch.Tensor, history: torch.Tensor, counts: list[int]) -> torch.Tensor:
@@ -90,7 +126,9 @@ def ssd_chunked(
     n = (length + padding) // chunk
 
     def chunks(tensor, *shape):
-        tensor = F.pad(tensor.to(dtype), [0, 0] * (tensor.dim() - 2) + [0, padding])
+        tensor = tensor.to(dtype)
+        if padding:
+            tensor = F.pad(tensor, [0, 0] * (tensor.dim() - 2) + [0, padding])
         return tensor.reshape(batch, n, chunk, *shape).transpose(2, 3)
 
     per = heads // groups
@@ -155,25 +193,57 @@ def ssd_step(
     return y.to(x.dtype), state
 
 
-def ssd_fla(x, dt, A, B, C, D, initial_state=None) -> tuple[torch.Tensor, torch.Tensor]:
-    """`ssd_chunked` by the Triton kernel of flash-linear-attention, for rows of one sequence each.
+def check_fla() -> None:
+    """Raises ImportError without the package flash-linear-attention, RuntimeError without a GPU."""
+    if find_spec("fla") is None:
+        raise ImportError(
+            "ssm_backend='fla' needs the package flash-linear-attention: install it, or set ssm_backend='torch'"
+        )
+    if not torch.cuda.is_available():
+        raise RuntimeError("ssm_backend='fla' needs a GPU, and there is none here: set ssm_backend='torch'")
 
-    Raises ImportError where the package is missing.
-    """
+
+def fla_kernel(device: torch.device):
+    """The Triton kernel. Raises ValueError for tensors that are not on a GPU."""
+    if device.type != "cuda":
+        raise ValueError(
+            f"ssm_backend='fla' needs a GPU, not '{device.type}': move the model, or set ssm_backend='torch'"
+        )
     try:
         from fla.ops.simple_gla import chunk_simple_gla
     except ImportError as error:
-        raise ImportError(
-            "ssm_backend='fla' needs the package flash-linear-attention: install it, or set ssm_backend='torch'"
-        ) from error
-    per = x.shape[2] // B.shape[2]
-    y, state = chunk_simple_gla(
-        q=C.repeat_interleave(per, dim=2).to(x.dtype),
-        k=B.repeat_interleave(per, dim=2).to(x.dtype),
-        v=(x * dt[..., None]).to(x.dtype),
-        g=(dt * A).float(),
-        scale=1.0,
-        initial_state=None if initial_state is None else initial_state.mT.contiguous().float(),
-        output_final_state=True,
-    )
-    return (y + x * D[:, None]).to(x.dtype), state.mT
+        raise ImportError(f"flash-linear-attention cannot be imported ({error}): set ssm_backend='torch'") from error
+    return chunk_simple_gla
+
+
+@full_precision
+def ssd_fla(
+    x: torch.Tensor,
+    dt: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    initial_state: torch.Tensor | None = None,
+    start: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`ssd_chunked` by the kernel of flash-linear-attention: gated linear attention, keys B, queries C, values dt x.
+
+    With `start` the rows become one, cut where sequences begin, and no state is returned. Errors: see fla_kernel.
+    """
+    kernel = fla_kernel(x.device)
+    batch, length, heads = x.shape[:3]
+    per = heads // B.shape[2]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    b, c = (tensor.repeat_interleave(per, dim=2).to(x.dtype) for tensor in (B, C))
+    inputs = {"q": c, "k": b, "v": (x * dt[..., None]).to(x.dtype), "g": (dt * A).to(wide)}
+    if start is not None:
+        inputs = {name: tensor.flatten(0, 1)[None] for name, tensor in inputs.items()}
+        start = start.clone()
+        start[:, 0] = True
+        inputs["cu_seqlens"] = F.pad(start.flatten().nonzero()[:, 0], (0, 1), value=batch * length)
+    elif initial_state is not None:
+        inputs["initial_state"] = initial_state.mT.contiguous().to(wide)
+    y, state = kernel(**inputs, scale=1.0, output_final_state=start is None)
+    y = y.reshape(x.shape) + x * D[:, None]
+    return y.to(x.dtype), None if state is None else state.mT.to(wide)
