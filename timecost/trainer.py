@@ -68,10 +68,7 @@ class TimeCostTrainer(GRPOTrainer):
                 raise UserError(f"{name} is not supported: time is counted over one completion without tool calls")
         engines = args.use_vllm or args.use_transformers_continuous_batching
         if engines and getattr(getattr(model, "config", None), "model_type", None) == "bmojo":
-            raise UserError(
-                "a B'MOJO is known neither to vLLM nor to continuous batching: set use_vllm and "
-                "use_transformers_continuous_batching to false"
-            )
+            raise UserError("a B'MOJO is known neither to vLLM nor to continuous batching: set both to false")
         rewards = [verifier, *(reward_funcs if isinstance(reward_funcs, list) else filter(None, [reward_funcs]))]
         self.objective, self.price_control = bind_objective(args), args.price_control()
         kept = KeepState(objective=self.objective, price_control=self.price_control)
