@@ -25,7 +25,7 @@ BUDGETS = {"budget": ["--budgets", "8,16,32,64,inf", "--enforce", "hard"]}  # la
 SHOWN = ("8", "16", "32", "64")  # at which one problem is printed
 BASES = {"llama": "arithmetic_base", "bmojo": "arithmetic_base_bmojo"}  # backbone -> packaged model
 REFERENCE = "accuracy"  # what the speed-up is measured against
-NUM_STEPS = 120
+NUM_STEPS = 90
 NUM_PROBLEMS, NUM_SAMPLES = 300, 8
 WRITTEN = ("results.json", "samples.jsonl", "report.html", "frontier.png", "frontier.svg")
 
