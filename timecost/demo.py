@@ -74,7 +74,8 @@ def demo(
         "evaluate",
     )  # fmt: skip
     order = list(models)
-    records = sorted(compare_all(out, REFERENCE), key=lambda record: order.index(record["model"]))
+    records = compare_all(out, REFERENCE)
+    records.sort(key=lambda record: (order.index(record["model"]), float(record["budget"])))
     figures.save(figures.frontier(records), out / "frontier.png")
     write_report(out)
     return records
