@@ -39,7 +39,7 @@ def demo(
     num_problems: int = NUM_PROBLEMS,
     num_samples: int = NUM_SAMPLES,
 ) -> list[dict]:
-    """Train both arms, evaluate them and the base, write the report into `out`; returns the records.
+    """Train the three arms, evaluate them and the base, write the report into `out`; returns the records.
 
     What an earlier demo wrote into `out` is replaced. Raises UserError when `out` holds something else, and when one
     of the processes fails, with the name of its log.
