@@ -374,7 +374,9 @@ def main() -> None:
             sub.add_argument("--ledger", type=Path, default=Path("outputs/bmojo_mqar.jsonl"))
             continue
         if name == "rollout":
-            sub.add_argument("--models", default="arithmetic_base_bmojo,arithmetic_base", help="folders or names")
+            sub.add_argument(
+                "--models", default="outputs/arithmetic_base_bmojo,arithmetic_base", help="folders or names"
+            )
             sub.add_argument("--num_problems", type=int, default=128)
             continue
         swaps = name == "swaps"

@@ -91,19 +91,9 @@ def test_wrong_options_are_one_line(tmp_path):
         (["--steps", "0"], "steps is 0"),
         (["--model_name_or_path", str(tmp_path)], "no config.json"),
         (["--stepz", "1"], "did you mean '--steps'"),
-        (["--backbone", "rnn"], "invalid choice: 'rnn'"),
     ):
         with pytest.raises(UserError, match=message):
             demo.run(["--out", str(tmp_path / "out"), *options])
-
-
-def test_a_backbone_is_a_packaged_model(tmp_path, monkeypatch):
-    started = []
-    monkeypatch.setattr(demo, "demo", lambda **options: started.append(options["model_name_or_path"]) or [])
-    monkeypatch.setattr(demo, "one_problem", lambda out: "")
-    for options in ([], ["--backbone", "bmojo"], ["--backbone", "bmojo", "--model_name_or_path", "mine"]):
-        demo.run(["--out", str(tmp_path), *options])
-    assert started == ["arithmetic_base", "arithmetic_base_bmojo", "mine"]
 
 
 def test_table_leaves_the_reference_without_a_comparison():

@@ -23,7 +23,6 @@ from timecost.errors import UserError
 ARMS = {"accuracy": "arithmetic_accuracy", "levin": "arithmetic_levin", "budget": "arithmetic_budget"}
 BUDGETS = {"budget": ["--budgets", "8,16,32,64,inf", "--enforce", "hard"]}  # label -> where it is evaluated
 SHOWN = ("8", "16", "32", "64")  # at which one problem is printed
-BASES = {"llama": "arithmetic_base", "bmojo": "arithmetic_base_bmojo"}  # backbone -> packaged model
 REFERENCE = "accuracy"  # what the speed-up is measured against
 NUM_STEPS = 90
 NUM_PROBLEMS, NUM_SAMPLES = 300, 8
@@ -266,13 +265,10 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of training and sampling (default: 0)")
     parser.add_argument("--num_problems", type=int, default=NUM_PROBLEMS, help="problems to evaluate on")
     parser.add_argument("--num_samples", type=int, default=NUM_SAMPLES, help="samples per problem")
-    parser.add_argument("--backbone", choices=BASES, default="llama", help="the packaged model to start from")
-    parser.add_argument("--model_name_or_path", help="model to start from, instead of a packaged one")
+    parser.add_argument("--model_name_or_path", default="arithmetic_base", help="model to start from")
     args = parser.parse_args(argv)
     started = time.monotonic()
-    options = vars(args)
-    packaged = BASES[options.pop("backbone")]
-    records = demo(**{**options, "model_name_or_path": args.model_name_or_path or packaged})
+    records = demo(**vars(args))
     minutes = (time.monotonic() - started) / 60
     print(table(records))
     print(one_problem(Path(args.out)))

@@ -12,6 +12,7 @@ from timecost.budget import ladder_of, round_down, with_budget
 from timecost.cost import split_tokens
 from timecost.effort import efforts_of, with_effort
 from timecost.errors import UserError
+from timecost.forcing import force
 
 ENFORCE = ("none", "soft", "hard")
 GRACE = 0.25  # of the budget, to wrap up in
@@ -85,13 +86,6 @@ class BudgetGuard:
         self.bounds = self.bounds.to(scores.device).repeat_interleave(beams)
         self.closed_by_prompt = self.closed_by_prompt.to(scores.device).repeat_interleave(beams)
         self.prepared = True
-
-
-def force(scores, rows, token_id: int):
-    """Scores (B, V) that leave one token open in `rows` (B,), whatever an earlier processor ruled out."""
-    scores = scores.masked_fill(rows[:, None], -float("inf"))
-    scores[:, token_id] = scores[:, token_id].masked_fill(rows, 0.0)
-    return scores
 
 
 def generate(

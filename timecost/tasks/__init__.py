@@ -38,9 +38,7 @@ TASKS = {
     "multiarith": "timecost.tasks.multiarith:MULTIARITH",
     "svamp": "timecost.tasks.svamp:SVAMP",
 }
-MODELS = {  # models that come with the package
-    name: Path(__file__).parent / name for name in ("arithmetic_base", "arithmetic_base_bmojo")
-}
+MODELS = {"arithmetic_base": Path(__file__).parent / "arithmetic_base"}  # models that come with the package
 
 
 class Solution(NamedTuple):

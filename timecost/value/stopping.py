@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from timecost.errors import UserError
+from timecost.forcing import force
 from timecost.value.head import Forecast, ValueHead
 from timecost.value.probes import StateReader, sureness
 
@@ -142,7 +143,7 @@ class ValueGuard:
         if length:
             self.open &= input_ids[:, -1] != self.think_end_id
         if self.declined.any():
-            scores = only(scores, self.declined, self.eos_id)
+            scores = force(scores, self.declined, self.eos_id)
         rows = (self.open & self._at_boundary(input_ids, length)).nonzero()[:, 0]
         if not len(rows):
             return scores
@@ -160,7 +161,7 @@ class ValueGuard:
         stopped = torch.zeros_like(self.open)
         stopped[rows] = decision != GO_ON
         self.declined[rows] = decision == DECLINE
-        return only(scores, stopped, self.think_end_id)
+        return force(scores, stopped, self.think_end_id)
 
     def _at_boundary(self, input_ids: Tensor, length: int) -> Tensor:
         rule = self.head.config.step_rule
@@ -169,10 +170,3 @@ class ValueGuard:
         if length <= rule.offset:
             return torch.zeros_like(self.open)
         return torch.isin(input_ids[:, -1 - rule.offset], self.step_ids)
-
-
-def only(scores: Tensor, rows: Tensor, token_id: int) -> Tensor:
-    """Scores (B, V) that leave one token open in `rows` (B,)."""
-    scores = scores.masked_fill(rows[:, None], -torch.inf)
-    scores[:, token_id] = scores[:, token_id].masked_fill(rows, 0.0)
-    return scores
