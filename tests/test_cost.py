@@ -8,6 +8,7 @@ from timecost.cost import (
     flop_cost,
     in_unit,
     load_cost_model,
+    marginal_cost,
     split_tokens,
     sum_of_contexts,
     token_cost,
@@ -40,6 +41,13 @@ def test_flops_of_a_transformer_by_hand():
     model = FlopCost(body=100, head=20, layers=2, attention_width=4)
     positions = 3 + 5
     assert model(3, 4, 1) == 2 * 100 * positions + 2 * 20 * 5 + 2 * 16 * sum(range(1, positions + 1))
+
+
+def test_the_next_token_costs_what_it_adds():
+    """A token at position n of 2 layers of width 4: its weights twice, and 2 * 4 * 4 for each of n tokens."""
+    model = FlopCost(body=100, head=20, layers=2, attention_width=4)
+    assert marginal_cost(model, 3, 4) == 2 * 100 + 2 * 20 + 2 * 16 * (3 + 4 + 1)
+    assert marginal_cost(load_cost_model("tokens"), 3, 4) == 1
 
 
 def test_a_window_bounds_what_is_attended_to():

@@ -43,7 +43,7 @@ def test_enough_loss_calibrates_to_a_price_to_which_generation_clips(folder, cap
     ask = ["--model_name_or_path", folder, "--max_answer_tokens", "4", "--budget", "auto", "--price", "5", QUESTION]
     generate.run([*ask, "--task", "gsm8k"])
     said = capsys.readouterr().err
-    assert "clipped to the calibrated 0.1" in said and "calibrated on arithmetic, not on gsm8k" in said
+    assert "held at the calibrated 0.1 per thinking token" in said and "calibrated on arithmetic, not on gsm8k" in said
     generate.run([*ask, "--no_clip", "--least_value", "1", "--json"])
     assert json.loads(capsys.readouterr().out)["stop_cause"] == "declined"
 
@@ -66,11 +66,20 @@ def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic)
     assert (traces.num_thinking <= 8).all()
 
 
+def test_a_price_per_flop_and_what_a_reply_cost_in_flops(folder, capsys):
+    ask = ["--model_name_or_path", folder, "--max_answer_tokens", "4", "--budget", "auto", "--cost_model", "flops"]
+    generate.run([*ask, "--price", "1e-3/flop", "--no_clip", "--least_value", "1", "--json", QUESTION])
+    reply = json.loads(capsys.readouterr().out)
+    assert reply["unit"] == "flops" and reply["cost"] > 1e5 and reply["stop_cause"] == "declined"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "--budget auto needs --price"),
-        (["--price", "0.1", "--unit", "miles"], "unit is one of tokens"),
+        (["--price", "0.1/mile"], "is not a quantity, such as '0.1/token'"),
+        (["--price", "0.1/second"], "in seconds, but the cost model counts tokens"),
+        (["--price", "1e-9", "--cost_model", "flops"], "in tokens, but the cost model counts flops"),
         (["--price", "-1"], "must be a number from 0 on"),
         (["--price", "0.1", "--value_head", "nowhere"], "holds no value head"),
     ],

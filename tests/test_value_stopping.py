@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from timecost.cost import SecondsCost, TokenCost
 from timecost.errors import UserError
 from timecost.generation import generate
 from timecost.value.head import Forecast, ValueHead, ValueHeadConfig
@@ -13,12 +14,14 @@ from timecost.value.stopping import (
     STOP,
     StopRule,
     ValueGuard,
-    clip_price,
     closed_margin,
     decide,
     first_stop,
+    held_safe,
     open_margin,
+    parse_price,
     price_per_token,
+    safe_price,
 )  # fmt: skip
 
 PROMPTS = ["a7b-3=<think>", "a7b-3c*2d+1e-4=<think>"]
@@ -68,21 +71,55 @@ def test_the_first_stop_of_each_trace():
     assert first_stop(decisions, torch.tensor([0, 0, 0, 1, 2]), 3).tolist() == [1, -1, 4]
 
 
-def test_a_price_is_clipped_to_the_calibrated_one_and_another_task_warned_of():
+def test_margins_at_a_price_for_each_boundary_are_those_at_each_price():
+    both = Forecast(*(x.repeat(2, 1) for x in forecast()))
+    prices = torch.tensor([0.0, 0.055], dtype=torch.float64)
+    assert open_margin(both, prices).tolist() == pytest.approx([open_margin(forecast(), p).item() for p in prices])
+    assert closed_margin(both, prices, (0.0, 0.01, 0.1)).tolist() == pytest.approx([0.7, -0.1])
+
+
+def test_a_price_is_held_at_the_calibrated_one_and_another_task_warned_of():
     calibrated = head(calibration={"task": "arithmetic", "price": 0.005})
-    assert clip_price(calibrated, 0.02, "arithmetic") == 0.005 and clip_price(calibrated, 0.001) == 0.001
+    rule, said = held_safe(calibrated, StopRule(0.02), "arithmetic")
+    assert price_per_token(rule) == 0.005 and "held at the calibrated 0.005" in said[0]
+    rule, said = held_safe(calibrated, StopRule(0.001))
+    assert price_per_token(rule) == 0.001 and not said
     with pytest.warns(UserWarning, match="calibrated on arithmetic, not on gsm8k"):
-        clip_price(calibrated, 0.001, "gsm8k")
+        safe_price(calibrated, "gsm8k")
     with pytest.warns(UserWarning, match="not calibrated"):
-        assert clip_price(head(), 0.02) == 0.02
+        assert safe_price(head()) == float("inf")
+
+
+def test_a_price_per_second_by_hand():
+    """The next token behind 10 tokens of prompt and 4 of thinking: c + d * (10 + 4.5)."""
+    seconds = SecondsCost(a=1.0, b=0.1, c=0.2, d=0.01)
+    rule = StopRule(parse_price("0.5/second", seconds), cost_model=seconds)
+    assert price_per_token(rule, 10, 4) == pytest.approx(0.5 * (0.2 + 0.01 * 14.5))
+    far = price_per_token(rule, torch.tensor([10.0, 1000.0]), 4.0)
+    assert far[1] > 2 * far[0], "the context is paid for"
+    assert parse_price("0.002", TokenCost()) == parse_price("0.002/token", TokenCost()) == 0.002
+    for text, model in (("0.5/second", TokenCost()), ("0.5", seconds), ("0.1/flop", seconds), ("cheap", seconds)):
+        with pytest.raises(UserError, match="counts seconds|counts tokens|is not a quantity"):
+            parse_price(text, model)
+
+
+def test_each_row_stops_at_the_price_of_its_own_prompt(loaded):
+    """Gains 0.7, 0.1 and -0.3 at 0, 0.01 and 0.1: zero at 0.0325; the prompts make tokens of 0.02 and 0.2."""
+    own = head()
+    with torch.no_grad():
+        own.closed[-1].bias.copy_(torch.tensor([0.7, 0.1, -0.3]))
+    rule = StopRule(1.0, cost_model=SecondsCost(a=0.0, b=0.0, c=1e-9, d=0.01))
+    guard = ValueGuard(loaded[0], own, rule, [False] * 2, 20, THINK_END, EOS, prompt_tokens=[2, 20])
+    with guard:
+        guard.reader.states = torch.zeros(2, 20, 32)
+        guard(torch.full((2, 20), DIGIT), torch.zeros(2, 36))
+    assert guard.causes == [None, "value"]
 
 
 @pytest.mark.parametrize("fields", [{"price": -1}, {"price": 0.1, "rule": "half"}, {"price": 0.1, "least_value": 2}])
 def test_wrong_rules_are_told(fields):
     with pytest.raises(UserError):
         StopRule(**fields)
-    with pytest.raises(UserError, match="unit is one of tokens"):
-        price_per_token(1.0, "miles")
 
 
 def always(decision: int, **fields) -> ValueHead:
@@ -112,6 +149,19 @@ def test_a_head_that_peeks_leaves_the_thoughts_as_they_are(loaded):
     free = generate(*loaded, PROMPTS, [None, None], max_answer_tokens=4, max_thinking_tokens=20, temperature=0.0)
     peeking = always(GO_ON, peek=True)
     assert [r.completion_ids for r in ask(loaded, peeking, StopRule(0.01))] == [r.completion_ids for r in free]
+
+
+def test_a_head_looks_where_the_price_allows_it_and_a_look_is_a_token_of_the_cost(loaded):
+    peeking = always(GO_ON, peek=True, peek_up_to=0.01)
+    with torch.no_grad():
+        peeking.blind.closed[-1].bias.fill_(1.0)
+    seconds = SecondsCost(a=1.0, b=0.5, c=0.1, d=0.0)
+    for price, looks in ((0.005, True), (0.05, False)):
+        for prompt, reply in zip(PROMPTS, ask(loaded, peeking, StopRule(price), cost_model=seconds), strict=True):
+            assert reply.looks == (1 + reply.thinking_tokens // 3 if looks else 0)
+            tokens = len(loaded[1](prompt)["input_ids"])
+            decoded = reply.thinking_tokens + reply.answer_tokens + reply.looks
+            assert reply.unit == "seconds" and reply.cost == pytest.approx(1 + 0.5 * tokens + 0.1 * decoded)
 
 
 def test_what_is_declined_ends_at_once_without_an_answer(loaded):

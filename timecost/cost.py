@@ -155,6 +155,14 @@ class UsdCost:
 CostModel = TokenCost | FlopCost | SecondsCost | UsdCost
 
 
+def marginal_cost(model: CostModel, prompt, thinking):
+    """What one more thinking token costs behind a prompt and thinking of so many tokens, in the model's unit.
+
+    The growing context is in it: the same token costs more further on.
+    """
+    return model(prompt, thinking + 1, 0) - model(prompt, thinking, 0)
+
+
 def load_cost_model(name: str, config=None, prompt_cost: float = 1.0) -> CostModel:
     """`tokens`, `flops` (of the model that `config` describes), or the path of a JSON file.
 
@@ -245,6 +253,9 @@ def in_unit(quantity: float | str, unit: str, name: str, *, per: bool = False) -
     return number
 
 
+def singular(unit: str) -> str:
+    return unit[:-1] if unit.endswith("s") else unit
+
+
 def _example(unit: str, per: bool) -> str:
-    singular = unit[:-1] if unit.endswith("s") else unit
-    return f"'0.1/{singular}'" if per else f"'20 {unit}'"
+    return f"'0.1/{singular(unit)}'" if per else f"'20 {unit}'"

@@ -22,8 +22,9 @@ def build_parser() -> Parser:
     add("--model_name_or_path", required=True, help="folder of a model, or its name (arithmetic_base is built in)")
     add("--budget", "--thinking_budget", "--reasoning_budget", default="inf",
         help="thinking tokens: a number, 0 for none, inf for no bound, auto where there is a value head")  # fmt: skip
-    add("--price", type=float, help="with --budget auto: chance of a right answer that one unit of time is worth")
-    add("--unit", default="tokens", help="of the price: tokens (thinking tokens)")
+    add("--price", help="with --budget auto: chance of a right answer that time is worth, such as 0.002 (per thinking "
+        "token) or 0.1/second")  # fmt: skip
+    add("--cost_model", default="tokens", help="what price and cost count: tokens, flops, or a file of fit-cost")
     add("--least_value", type=float, help="with --budget auto: decline what is worth less than this, from 0 to 1")
     add("--value_head", help="with --budget auto: folder of the value head (default: the model's own)")
     add("--task", help="with --budget auto: what the questions are of; warns where the head was not calibrated on it")
@@ -64,19 +65,21 @@ def run(argv: list[str]) -> None:
     rows = [{"prompt": args.prompt}] if args.input_path is None else read_prompts(args.input_path)
     budgets = [parse_budget(row["budget"]) if "budget" in row else budget for row in rows]
 
+    from timecost.cost import load_cost_model
     from timecost.evaluation.evaluate import load_model
     from timecost.generation import check_options, generate
 
     check_options(args.enforce, not args.no_condition, budgets, args.max_answer_tokens)
     model, tokenizer = load_model(args.model_name_or_path)
+    cost_model = load_cost_model(args.cost_model, model.config)
     prompts = [as_prompt(row["prompt"], tokenizer) for row in rows]
     options = {
         "effort": args.effort, "enforce": args.enforce, "condition": not args.no_condition,
         "max_answer_tokens": args.max_answer_tokens, "temperature": args.temperature, "num_beams": args.num_beams,
-        "seed": args.seed,
+        "seed": args.seed, "cost_model": cost_model,
     }  # fmt: skip
     if auto:
-        options |= load_stop_rule(model, args)
+        options |= load_stop_rule(model, args, cost_model)
     if args.input_path is None:
         streams = not args.json and args.num_beams == 1
         reply = generate(
@@ -99,25 +102,19 @@ def run(argv: list[str]) -> None:
     print(f"wrote {args.output_path}")
 
 
-def load_stop_rule(model, args) -> dict:
+def load_stop_rule(model, args, cost_model) -> dict:
     """The value head beside the model and the rule for the price that was asked for, clipped to the calibrated one."""
-    import warnings
-
     from timecost.tasks import resolve_model
     from timecost.value.head import load_value_head
-    from timecost.value.stopping import StopRule, clip_price, price_per_token
+    from timecost.value.stopping import StopRule, held_safe, parse_price
 
+    rule = StopRule(parse_price(args.price, cost_model), args.least_value, cost_model=cost_model)
     head = load_value_head(model, args.value_head or resolve_model(args.model_name_or_path))
-    price = asked = price_per_token(args.price, args.unit)
     if not args.no_clip:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            price = clip_price(head, asked, args.task)
-        for warning in caught:
-            print(f"warning: {warning.message}", file=sys.stderr)
-    if price < asked:
-        print(f"price {asked:g} clipped to the calibrated {price:g} (--no_clip keeps it)", file=sys.stderr)
-    return {"value_head": head, "stop_rule": StopRule(price, args.least_value)}
+        rule, said = held_safe(head, rule, args.task)
+        for line in said:
+            print(line, file=sys.stderr)
+    return {"value_head": head, "stop_rule": rule}
 
 
 def read_prompts(path: str) -> list[dict]:
@@ -166,4 +163,4 @@ def print_reply(reply, *, as_json: bool, streamed: bool) -> None:
     budget = "inf" if reply.budget is None else reply.budget
     used = f"{reply.thinking_tokens} thinking tokens of {budget}, {reply.answer_tokens} of answer"
     over = f", {reply.overshoot} over" if reply.overshoot else ""
-    print(f"[{used}{over}; stopped: {reply.stop_cause}; cost {reply.cost:g} tokens]", file=sys.stderr)
+    print(f"[{used}{over}; stopped: {reply.stop_cause}; cost {reply.cost:g} {reply.unit}]", file=sys.stderr)

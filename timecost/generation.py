@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 
 from timecost.budget import ladder_of, round_down, with_budget
-from timecost.cost import split_tokens
+from timecost.cost import TokenCost, split_tokens
 from timecost.effort import efforts_of, with_effort
 from timecost.errors import UserError
 from timecost.forcing import force
@@ -31,7 +31,9 @@ class Reply:
     enforce: str
     overshoot: int  # thinking tokens beyond the budget
     stop_cause: str  # natural | value | declined | budget (closed at the bound) | length (something was cut off)
-    cost: float  # tokens, with one for reading the prompt
+    cost: float  # of the prompt, the tokens and the looks of a value head, each of which counts as a thinking token
+    unit: str = "tokens"  # of the cost
+    looks: int = 0  # closing tokens that a value head looked at
     completion_ids: tuple[int, ...] = ()
 
     def to_json(self) -> dict:
@@ -107,6 +109,7 @@ def generate(
     streamer=None,
     value_head=None,
     stop_rule=None,
+    cost_model=TokenCost(),  # noqa: B008  frozen
 ) -> list[Reply]:
     """One reply for each prompt (text, or messages) within its budget of thinking tokens: one batch.
 
@@ -114,7 +117,8 @@ def generate(
     0 answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
     reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context).
-    With a `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget.
+    With a `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget. `cost_model`
+    tells what each reply cost, in its unit (default: tokens, with one for reading the prompt).
     `effort` is the name of one that the model was trained on. Temperature 0 takes the likeliest token. Raises UserError
     for what contradicts itself, a budget below the ladder, a context that is too short, and a model or tokenizer
     without the tokens.
@@ -138,7 +142,8 @@ def generate(
         encode(tokenizer, prompt, rung if condition and rung else None, budget == 0, think_start, think_end)
         for prompt, rung, budget in zip(prompts, rungs, budgets, strict=True)
     ]
-    width = max(map(len, encoded))
+    lengths = list(map(len, encoded))
+    width = max(lengths)
     eos_ids = end_ids(model, tokenizer)
     pad_id = eos_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     input_ids = torch.full((len(encoded), width), pad_id)
@@ -170,7 +175,7 @@ def generate(
     if value_head is not None:
         if num_beams > 1:
             raise UserError("a value head follows one line of thought: leave num_beams at 1")
-        decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0])
+        decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0], lengths)
         processors.append(decider)
     with decider, torch.random.fork_rng(devices), torch.inference_mode():
         torch.manual_seed(seed)
@@ -178,16 +183,20 @@ def generate(
             input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config,
             logits_processor=processors, streamer=streamer,
         )  # fmt: skip
-    causes = [None] * len(prompts) if value_head is None else decider.causes
     rows = zip(output[:, width:].tolist(), budgets, rungs, bounds, strict=True)
     replies = [
         read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens)
         for ids, budget, rung, bound in rows
     ]
+    causes = [None] * len(prompts) if value_head is None else decider.causes
+    looks = [0] * len(prompts) if value_head is None else decider.looks.tolist()
     return [
-        replace(reply, stop_cause=cause) if cause and reply.stop_cause != "length" else reply
-        for reply, cause in zip(replies, causes, strict=True)
-    ]
+        replace(
+            reply, stop_cause=cause if cause and reply.stop_cause != "length" else reply.stop_cause, looks=looked,
+            cost=float(cost_model(length, reply.thinking_tokens + looked, reply.answer_tokens)), unit=cost_model.unit,
+        )
+        for reply, cause, looked, length in zip(replies, causes, looks, lengths, strict=True)
+    ]  # fmt: skip
 
 
 def room_in_context(config, prompt_length: int, max_answer_tokens: int | None) -> tuple[int, int]:

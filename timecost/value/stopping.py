@@ -2,16 +2,18 @@
 
 Open loop: commit to the best horizon Δ, m = max over Δ > 0 of [P(Δ) - price * E min(Δ, remaining)] - P(0). Closed
 loop: the head's own gain of going on when later boundaries may still stop. Stop where m <= 0; decline where even the
-better of stopping and going on is worth less than `least_value`. The price is in chances of a right answer per thinking
-token, named at inference: one head serves every price. The same code decides in generation and in evaluation.
+better of stopping and going on is worth less than `least_value`. The price, named at inference, is in chances of a
+right answer per unit of a cost model, and for the rule per thinking token: one head serves every price. The same code
+decides in generation and in evaluation.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from timecost.cost import CostModel, TokenCost, in_unit, marginal_cost
 from timecost.errors import UserError
 from timecost.forcing import force
 from timecost.value.head import Forecast, ValueHead
@@ -19,64 +21,81 @@ from timecost.value.probes import StateReader, sureness
 
 GO_ON, STOP, DECLINE = 0, 1, 2
 RULES = ("open", "closed")
-UNITS = ("tokens",)
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """A price per thinking token and, to decline, the least net value that is acceptable.
+    """A price per unit of a cost model and, to decline, the least net value that is acceptable.
 
-    `rule` None takes the head's own. `decline_within`: thinking tokens up to which a boundary may decline.
+    `rule` None takes the head's own. `decline_within`: thinking tokens up to which a boundary may decline. `highest`:
+    per thinking token, the price that is not exceeded, whatever the cost model says.
     """
 
     price: float
     least_value: float | None = None
     rule: str | None = None
     decline_within: int = 0
+    cost_model: CostModel = TokenCost()
+    highest: float = float("inf")
 
     def __post_init__(self):
         if not 0 <= self.price < float("inf"):
-            raise UserError(f"price={self.price} must be a number from 0 on: chances of a right answer per token")
+            unit = self.cost_model.unit
+            raise UserError(f"price={self.price} must be a number from 0 on: right answers that one of {unit} is worth")
         if self.rule is not None and self.rule not in RULES:
             raise UserError(f"rule is one of {', '.join(RULES)}, not {self.rule!r}")
         if self.least_value is not None and not 0 <= self.least_value <= 1:
             raise UserError(f"least_value={self.least_value} must lie in [0, 1]")
 
 
-def price_per_token(price: float, unit: str = "tokens") -> float:
-    """A price per `unit` of time as a price per thinking token. The one place where units meet the rule."""
-    if unit not in UNITS:
-        raise UserError(f"unit is one of {', '.join(UNITS)}, not {unit!r}")
-    return price
+def price_per_token(rule: StopRule, prompt=0.0, position=0.0):
+    """The price of one more thinking token, in chances of a right answer; numbers or tensors of tokens.
+
+    The token that comes next stands for those behind it, which cost a little more where the context is paid for.
+    """
+    price = rule.price * marginal_cost(rule.cost_model, prompt, position)
+    return price.clamp(max=rule.highest) if isinstance(price, Tensor) else min(price, rule.highest)
 
 
-def open_margin(forecast: Forecast, price: float) -> Tensor:
-    """m (B,) when one horizon is committed to."""
-    net = forecast.value - price * forecast.tokens
+def parse_price(text: str | float, cost_model: CostModel) -> float:
+    """A price as a user writes it, `0.002`, `0.1/second`, per unit of the cost model. UserError for another unit."""
+    return in_unit(text, cost_model.unit, "price", per=True)
+
+
+def open_margin(forecast: Forecast, price: float | Tensor) -> Tensor:
+    """m (B,) when one horizon is committed to, at one price or one for each boundary (B,)."""
+    net = forecast.value - torch.as_tensor(price, device=forecast.value.device)[..., None] * forecast.tokens
     return net[:, 1:].max(1).values - forecast.value[:, 0]
 
 
-def closed_margin(forecast: Forecast, price: float, prices: tuple[float, ...]) -> Tensor:
+def closed_margin(forecast: Forecast, price: float | Tensor, prices: tuple[float, ...]) -> Tensor:
     """m (B,) from the gains at the head's prices, linear between them; beyond the highest one as there.
 
     The gain is convex in the price, so that the line lies above it: too much thinking rather than too little.
     """
-    grid = torch.tensor(prices, device=forecast.gain.device)
-    price = min(max(price, prices[0]), prices[-1])
-    right = int(torch.searchsorted(grid, torch.tensor(price, device=grid.device)).clamp(1, len(prices) - 1))
-    share = (price - prices[right - 1]) / (prices[right] - prices[right - 1])
-    return (1 - share) * forecast.gain[:, right - 1] + share * forecast.gain[:, right]
+    gain = forecast.gain
+    grid = torch.tensor(prices, device=gain.device)
+    price = torch.as_tensor(price, dtype=grid.dtype, device=gain.device).clamp(prices[0], prices[-1])
+    right = torch.searchsorted(grid, price.expand(len(gain)).contiguous()).clamp(1, len(prices) - 1)
+    share = (price - grid[right - 1]) / (grid[right] - grid[right - 1])
+    left, right = (gain.gather(1, k[:, None])[:, 0] for k in (right - 1, right))
+    return (1 - share) * left + share * right
 
 
-def margin(head: ValueHead, forecast: Forecast, price: float, rule: str | None = None) -> Tensor:
+def margin(head: ValueHead, forecast: Forecast, price: float | Tensor, rule: str | None = None) -> Tensor:
     if (rule or head.config.rule) == "open":
         return open_margin(forecast, price)
     return closed_margin(forecast, price, head.config.prices)
 
 
-def decide(head: ValueHead, forecast: Forecast, position: Tensor, rule: StopRule) -> Tensor:
-    """GO_ON, STOP or DECLINE at each of B boundaries; `position` (B,) in thinking tokens."""
-    m = margin(head, forecast, rule.price, rule.rule)
+def decide(
+    head: ValueHead, forecast: Forecast, position: Tensor, rule: StopRule, price: float | Tensor | None = None
+) -> Tensor:
+    """GO_ON, STOP or DECLINE at each of B boundaries; `position` (B,) in thinking tokens.
+
+    `price` per thinking token, at each boundary or at all; without it the rule's own, in tokens.
+    """
+    m = margin(head, forecast, price_per_token(rule) if price is None else price, rule.rule)
     decision = torch.where(m <= 0, STOP, GO_ON)
     if rule.least_value is not None:
         best = forecast.value[:, 0] + m.clamp_min(0)
@@ -96,8 +115,8 @@ def first_stop(decision: Tensor, trace: Tensor, num_traces: int) -> Tensor:
     return first
 
 
-def clip_price(head: ValueHead, price: float, task: str | None = None) -> float:
-    """The price, not above the one that calibration found safe. Warns where no guarantee holds."""
+def safe_price(head: ValueHead, task: str | None = None) -> float:
+    """The highest price per thinking token that calibration found safe. Warns where no guarantee holds."""
     calibration = head.config.calibration
     if calibration is None:
         warnings.warn(
@@ -105,31 +124,45 @@ def clip_price(head: ValueHead, price: float, task: str | None = None) -> float:
             "calibrate-value`",
             stacklevel=2,
         )
-        return price
+        return float("inf")
     if task is not None and task != calibration["task"]:
         warnings.warn(
             f"the value head was calibrated on {calibration['task']}, not on {task}: its guarantee does not hold here",
             stacklevel=2,
         )
-    return min(price, calibration["price"])
+    return calibration["price"]
+
+
+def held_safe(head: ValueHead, rule: StopRule, task: str | None = None) -> tuple[StopRule, list[str]]:
+    """The rule at no higher price than calibration allows, and what to tell the user of it, a line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        highest = safe_price(head, task)
+    said = [f"warning: {warning.message}" for warning in caught]
+    if price_per_token(rule) > highest or (rule.cost_model.needs_prompt and highest < float("inf")):
+        said.append(f"price held at the calibrated {highest:g} per thinking token at most (--no_clip keeps it)")
+    return replace(rule, highest=highest), said
 
 
 class ValueGuard:
     """A logits processor that closes thinking where the rule says so; a context manager around `generate`.
 
-    `causes` tells for each row afterwards: "value", "declined" or None. What is declined closes its thinking and
-    ends without an answer. Rows must keep their places: no beams.
+    `causes` tells for each row afterwards: "value", "declined" or None, and `looks` how many closing tokens it looked
+    at. What is declined closes its thinking and ends without an answer. `prompt_tokens` are the lengths of the prompts,
+    for a cost model that needs them. Rows must keep their places: no beams.
     """
 
     def __init__(self, model, head: ValueHead, rule: StopRule, closed: list[bool], prompt_length: int,
-                 think_end_id: int, eos_id: int):  # fmt: skip
+                 think_end_id: int, eos_id: int, prompt_tokens: list[int] | None = None):  # fmt: skip
         self.reader = StateReader(model)
-        self.head, self.rule, self.prompt_length = head.at_price(rule.price), rule, prompt_length
+        self.head, self.rule, self.prompt_length = head, rule, prompt_length
         self.think_end_id, self.eos_id = think_end_id, eos_id
         self.step_ids = torch.tensor(head.config.step_rule.token_ids, dtype=torch.long, device=model.device)
         self.open = ~torch.tensor(closed, dtype=torch.bool, device=model.device)
+        self.prompt_tokens = torch.tensor(prompt_tokens or [prompt_length] * len(closed), device=model.device).double()
         self.declined = torch.zeros_like(self.open)
         self.causes: list[str | None] = [None] * len(closed)
+        self.looks = torch.zeros_like(self.open, dtype=torch.long)
 
     def __enter__(self) -> "ValueGuard":
         self.reader.__enter__()
@@ -147,14 +180,8 @@ class ValueGuard:
         rows = (self.open & self._at_boundary(input_ids, length)).nonzero()[:, 0]
         if not len(rows):
             return scores
-        position = torch.full((len(rows),), length, device=scores.device)
         with torch.no_grad():
-            states, look = self.reader.states[rows, -1], None
-            if self.head.config.peek:
-                closing = self.reader.peek(self.think_end_id)[rows]
-                look = closing, *sureness(self.reader.model, closing)
-            forecast = self.head(states, position, look)
-            decision = decide(self.head, forecast, position, self.rule)
+            decision = self._decide(rows, length)
         for row, what in zip(rows.tolist(), decision.tolist(), strict=True):
             if what != GO_ON:
                 self.causes[row] = "value" if what == STOP else "declined"
@@ -162,6 +189,25 @@ class ValueGuard:
         stopped[rows] = decision != GO_ON
         self.declined[rows] = decision == DECLINE
         return force(scores, stopped, self.think_end_id)
+
+    def _decide(self, rows: Tensor, length: int) -> Tensor:
+        """Decisions of the rows (R,) behind `length` tokens of thinking; each looks where its price allows a look."""
+        price = price_per_token(self.rule, self.prompt_tokens[rows], float(length))
+        price = torch.as_tensor(price, dtype=torch.float64, device=rows.device).expand(len(rows))
+        decision = torch.empty(len(rows), dtype=torch.long, device=rows.device)
+        peeks = price <= (self.head.config.peek_up_to if self.head.config.peek else -1.0)
+        blind = self.head.blind if self.head.config.peek else self.head
+        for own, here in ((self.head, peeks), (blind, ~peeks)):
+            if not here.any():
+                continue
+            chosen, look = rows[here], None
+            if own.config.peek:
+                self.looks[chosen] += 1
+                closing = self.reader.peek(self.think_end_id)[chosen]
+                look = closing, *sureness(self.reader.model, closing)
+            forecast = own(self.reader.states[chosen, -1], torch.full_like(chosen, length), look)
+            decision[here] = decide(own, forecast, torch.full_like(chosen, length), self.rule, price[here])
+        return decision
 
     def _at_boundary(self, input_ids: Tensor, length: int) -> Tensor:
         rule = self.head.config.step_rule
