@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from processes import finish
@@ -376,3 +378,83 @@ def test_every_task_loads_validates_and_runs(name, long_qwen3, data_dir):
     record = evaluate(long_qwen3, name, split=split, num_problems=2, num_samples=1, max_completion_length=6)
     assert (record["task"], record["num_problems"], record["accuracy"]) == (name, 2, 0.0)
     assert record["verifier_error_rate"] == 0
+
+
+# A value head decides -------------------------------------------------------------------------------------------------
+
+AT_PRICES = ["--budgets", "auto,inf", "--prices", "0.1,1e-2/token", "--no_clip"]
+
+
+@pytest.fixture
+def with_head(tiny_arithmetic, tmp_path):
+    """A copy of the tiny model with a head that stops behind the third token, at 0.1 and not at 0.01 per token."""
+    import torch
+
+    from timecost.value.head import ValueHead, ValueHeadConfig, save_value_head
+    from timecost.value.probes import StepRule
+
+    folder = shutil.copytree(tiny_arithmetic, tmp_path / "model")
+    head = ValueHead(ValueHeadConfig(32, (0, 4), (0.0, 0.03, 0.1), num_layers=0, step_rule=StepRule(every=3)))
+    with torch.no_grad():  # behind the state stands the logarithm of the position
+        head.closed[0].weight[2, 32] = -1.0
+        head.closed[0].bias.copy_(torch.tensor([1.0, 1.0, 0.4]))
+    save_value_head(head, folder)
+    return str(folder)
+
+
+def test_a_head_stops_at_its_prices_and_each_is_a_record(with_head, tmp_path, sampled):
+    from timecost.evaluation.compare import compare_runs
+    from timecost.evaluation.report import write_report
+
+    rows = evaluated(tmp_path / "at", with_head, *AT_PRICES)
+    by = {price: [r for r in rows if r.get("price") == price] for price in ("0.1/token", "0.01/token", None)}
+    assert [len(here) for here in by.values()] == [54] * 3
+    for stopped, kept, free in zip(*by.values(), strict=True):
+        assert (stopped["budget"], stopped["enforce"], free["budget"]) == ("auto", "value", "inf")
+        assert kept["completion"] == free["completion"] and kept["stop_cause"] == free["stop_cause"]
+        assert stopped["thinking_tokens"] == min(3, free["thinking_tokens"]), "the same thought up to the stop"
+        assert stopped["looks"] == 0
+    assert {r["stop_cause"] for r in by["0.1/token"]} >= {"value"}
+    results = read_results(tmp_path / "at")
+    (sweep,) = results["sweeps"]
+    assert sweep["budgets"] == ["auto at 0.1/token", "auto at 0.01/token", "inf"] and sweep["enforce"] == "value"
+    record = next(r for r in results["records"] if r.get("price") == "0.1/token")
+    assert record["budget"] == "auto" and record["overshoot_rate"] is None and record["cost_model"] == "tokens"
+    assert record["thinking_tokens_mean"] <= 3 and record["looks_mean"] == 0
+    count = len(sampled)
+    assert evaluated(tmp_path / "at", with_head, *AT_PRICES) == rows and len(sampled) == count, "nothing is done twice"
+    compared = compare_runs(tmp_path / "at", tmp_path / "at")
+    assert [one["budget"] for one in compared["comparisons"]] == ["auto at 0.01/token", "auto at 0.1/token", "inf"]
+    write_report(tmp_path / "at")
+    assert "budget auto at 0.1/token" in (tmp_path / "at" / "report.html").read_text()
+
+
+def test_another_head_under_the_same_label_is_refused(with_head, tmp_path):
+    evaluated(tmp_path / "at", with_head, "--budgets", "auto", "--prices", "0.1")
+    path = Path(with_head, "value_head.json")
+    path.write_text(path.read_text().replace('"every": 3', '"every": 4'))
+    with pytest.raises(UserError, match="another value head"):
+        evaluated(tmp_path / "at", with_head, "--budgets", "auto", "--prices", "0.1")
+
+
+def test_what_is_worth_too_little_is_declined(with_head, tmp_path):
+    rows = evaluated(tmp_path / "at", with_head, "--budgets", "auto", "--prices", "0.1", "--least_value", "1")
+    assert {r["stop_cause"] for r in rows} == {"declined"} and not any(r["answered"] for r in rows)
+    assert {r["thinking_tokens"] for r in rows} == {0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budgets", "auto"], "budget auto and its prices go together"),
+        (["--prices", "0.1"], "budget auto and its prices go together"),
+        (["--budgets", "auto", "--prices", "0.1/second"], "in seconds, but the cost model counts tokens"),
+        (["--budgets", "auto", "--prices", "-1"], "a price is a number from 0 on"),
+        (["--budgets", "auto", "--prices", "0.1"], "holds no value head"),
+        (["--budgets", "auto", "--prices", "0.1", "--baseline", "prompt"], "has no value head"),
+        (["--least_value", "2"], "must lie in"),
+    ],
+)
+def test_wrong_prices_are_one_line(tiny_arithmetic, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        evaluated(tmp_path, tiny_arithmetic, *options)

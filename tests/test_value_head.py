@@ -7,6 +7,7 @@ import torch
 
 from timecost.errors import UserError
 from timecost.value.head import ValueHead, ValueHeadConfig, load_value_head, save_value_head, with_calibration
+from timecost.value.novelty import fit_novelty
 from timecost.value.probes import StateReader, StepRule
 
 
@@ -49,13 +50,16 @@ def test_a_saved_head_is_the_same_and_the_model_loads_without_a_word(model, tiny
     first = head(step_rule=StepRule((7,), 1), task="arithmetic").eval()
     torch.nn.init.normal_(first.open[-1].weight)
     with_calibration(first, {"task": "arithmetic", "price": 0.01})
+    questions = torch.randn(40, 32)
+    first.knows_questions(fit_novelty(questions, torch.arange(40) < 10))
     model.save_pretrained(tmp_path)
     before = json.loads((tmp_path / "config.json").read_text())
     save_value_head(first, tmp_path)
     again = load_value_head(model, tmp_path)
     states, position = torch.randn(3, 32), torch.arange(3)
     torch.testing.assert_close(first(states, position).value, again(states, position).value)
-    assert again.config == first.config
+    assert again.config == first.config and again.config.novelty == (32, 10)
+    torch.testing.assert_close(again.novelty.p_value(questions), first.novelty.p_value(questions))
     assert json.loads((tmp_path / "config.json").read_text()) == before
     AutoModelForCausalLM.from_pretrained(tmp_path)
     assert not [w for w in recwarn if "value_head" in str(w.message)]

@@ -66,6 +66,28 @@ def test_go_on_stop_or_decline():
     assert decide(head(), forecast(), start, StopRule(0.03, rule="open")) == GO_ON
 
 
+def test_what_is_novel_is_declined_before_the_first_token():
+    p_value, rule = torch.tensor([0.004, 0.2, 0.004]), StopRule(0.001, decline_novel=0.005)
+    three, position = Forecast(*(x.repeat(3, 1) for x in forecast())), torch.tensor([0, 0, 9])
+    assert decide(head(), three, position, rule, None, p_value).tolist() == [DECLINE, GO_ON, GO_ON]
+
+
+def test_a_strange_question_among_usual_ones_is_declined_in_generation(loaded):
+    from timecost.value.novelty import fit_novelty, question_features
+
+    model, tokenizer = loaded
+    usual = [tokenizer(f"a{i % 10}b+{j}=<think>")["input_ids"] for i in range(10) for j in range(10)]
+    own = always(GO_ON)
+    own.knows_questions(fit_novelty(question_features(model, usual), torch.arange(100) % 2 == 0))
+    options = {"max_answer_tokens": 4, "max_thinking_tokens": 8, "temperature": 0.0, "value_head": own}
+    prompts = ["a7b+3=<think>", "a7b?3c?4d?1=<think>"]
+    replies = generate(*loaded, prompts, [None] * 2, stop_rule=StopRule(0.01, decline_novel=0.02), **options)
+    assert [reply.stop_cause == "declined" for reply in replies] == [False, True]
+    with pytest.raises(UserError, match="does not know which questions are usual"):
+        generate(*loaded, prompts, [None] * 2, stop_rule=StopRule(0.01, decline_novel=0.02),
+                 **{**options, "value_head": always(GO_ON)})  # fmt: skip
+
+
 def test_the_first_stop_of_each_trace():
     decisions = torch.tensor([GO_ON, STOP, STOP, GO_ON, DECLINE])
     assert first_stop(decisions, torch.tensor([0, 0, 0, 1, 2]), 3).tolist() == [1, -1, 4]
@@ -116,7 +138,8 @@ def test_each_row_stops_at_the_price_of_its_own_prompt(loaded):
     assert guard.causes == [None, "value"]
 
 
-@pytest.mark.parametrize("fields", [{"price": -1}, {"price": 0.1, "rule": "half"}, {"price": 0.1, "least_value": 2}])
+@pytest.mark.parametrize("fields", [{"price": -1}, {"price": 0.1, "rule": "half"}, {"price": 0.1, "least_value": 2},
+                                    {"price": 0.1, "decline_novel": 1}])  # fmt: skip
 def test_wrong_rules_are_told(fields):
     with pytest.raises(UserError):
         StopRule(**fields)

@@ -46,6 +46,7 @@ def demo(
     from timecost.evaluation import figures
     from timecost.evaluation.records import compare_all
     from timecost.evaluation.report import write_report
+    from timecost.evaluation.results import budget_order
     from timecost.loading import check_model_path
     from timecost.tasks import resolve_model
 
@@ -74,7 +75,7 @@ def demo(
     )  # fmt: skip
     order = list(models)
     records = compare_all(out, REFERENCE)
-    records.sort(key=lambda record: (order.index(record["model"]), float(record["budget"])))
+    records.sort(key=lambda record: (order.index(record["model"]), budget_order(record)))
     figures.save(figures.frontier(records), out / "frontier.png")
     write_report(out)
     return records

@@ -121,9 +121,13 @@ def run(argv: list[str]) -> None:
         raise UserError(f"'{args.model_name_or_path}' is no folder: say with --output_dir where the head shall lie")
     folder.mkdir(parents=True, exist_ok=True)
 
+    import torch
+
     from timecost.evaluation.evaluate import load_model
+    from timecost.generation import encode
     from timecost.value.fitting import FitConfig, fit_value_head
     from timecost.value.head import save_value_head
+    from timecost.value.novelty import fit_novelty, question_features
     from timecost.value.probes import attends_alone, step_rule
 
     model, tokenizer = load_model(args.model_name_or_path)
@@ -140,6 +144,11 @@ def run(argv: list[str]) -> None:
         task=task.name,
         max_thinking_tokens=args.max_thinking_tokens or task.max_completion_length,
     )
+    prompts = [encode(tokenizer, row["prompt"], None, False, "<think>", task.think_end) for row in problems]
+    held_out = torch.rand(len(prompts), generator=torch.Generator().manual_seed(args.seed)) < 0.25
+    if len(prompts) > 1:
+        held_out[0], held_out[1] = True, False
+        head.knows_questions(fit_novelty(question_features(model, prompts), held_out))
     save_value_head(head, folder)
     print(f"{len(traces)} boundaries of {len(traces.problem)} thoughts on {len(problems)} problems")
     print(f"wrote {folder}/value_head.safetensors: calibrate it with `timecost calibrate-value`")

@@ -26,6 +26,8 @@ def build_parser() -> Parser:
         "token) or 0.1/second")  # fmt: skip
     add("--cost_model", default="tokens", help="what price and cost count: tokens, flops, or a file of fit-cost")
     add("--least_value", type=float, help="with --budget auto: decline what is worth less than this, from 0 to 1")
+    add("--decline_novel", type=float, help="with --budget auto: decline questions that are stranger than all but this "
+        "share of those that the head was fitted on, such as 0.005")  # fmt: skip
     add("--value_head", help="with --budget auto: folder of the value head (default: the model's own)")
     add("--task", help="with --budget auto: what the questions are of; warns where the head was not calibrated on it")
     add("--no_clip", action="store_true", help="with --budget auto: let the price exceed the calibrated one")
@@ -57,8 +59,8 @@ def run(argv: list[str]) -> None:
     auto = args.budget == "auto"
     if auto and args.price is None:
         raise UserError("--budget auto needs --price: the chance of a right answer that one token of thinking is worth")
-    if not auto and (args.price is not None or args.least_value is not None):
-        raise UserError("--price and --least_value go with --budget auto")
+    if not auto and any(value is not None for value in (args.price, args.least_value, args.decline_novel)):
+        raise UserError("--price, --least_value and --decline_novel go with --budget auto")
     if args.temperature < 0 or args.batch_size < 1 or args.num_beams < 1:
         raise UserError("temperature must be at least 0, batch_size and num_beams at least 1")
     budget = None if auto else parse_budget(args.budget)
@@ -108,7 +110,9 @@ def load_stop_rule(model, args, cost_model) -> dict:
     from timecost.value.head import load_value_head
     from timecost.value.stopping import StopRule, held_safe, parse_price
 
-    rule = StopRule(parse_price(args.price, cost_model), args.least_value, cost_model=cost_model)
+    rule = StopRule(
+        parse_price(args.price, cost_model), args.least_value, cost_model=cost_model, decline_novel=args.decline_novel
+    )
     head = load_value_head(model, args.value_head or resolve_model(args.model_name_or_path))
     if not args.no_clip:
         rule, said = held_safe(head, rule, args.task)

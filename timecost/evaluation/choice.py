@@ -19,7 +19,7 @@ def setting_name(record: dict, names: dict[str, str], budgets: bool) -> str:
     name = names[record["model"]]
     if not budgets:
         return name
-    said = {"inf": "no budget", "0": "no thinking"}.get(record["budget"], f"budget {record['budget']}")
+    said = {"inf": "no budget", "0": "no thinking"}.get(record["budget"], f"budget {key_of(record)[2]}")
     way = record.get("enforce", "none")
     return f"{name}, {said}" + (f" ({way} bound)" if figures.is_bounded(record) and way != "none" else "")
 
@@ -32,7 +32,7 @@ def choices(records: list[dict], samples: list[dict]) -> list[dict]:
     """
     known = [r for r in records if r["accuracy"] is not None]
     names = figures.short_names(r["model"] for r in records)
-    budgets = any(figures.is_bounded(r) or r["budget"] == "0" for r in records)
+    budgets = any(r["budget"] != "inf" for r in records)
     rows_of: dict[tuple, list[dict]] = {key_of(r): [] for r in known}
     for row in samples:
         if key_of(row) in rows_of:
@@ -97,6 +97,11 @@ def command(record: dict) -> str | None:
     parts = ["timecost", "generate", "--model_name_or_path", str(path)]
     if record["budget"] != "inf":
         parts += ["--budget", record["budget"]]
+    if record["budget"] == "auto":
+        parts += ["--price", record["price"]]
+        parts += [] if record["cost_model"] == "tokens" else ["--cost_model", record["cost_model"]]
+        for name in ("least_value", "decline_novel"):
+            parts += [] if record[name] is None else [f"--{name}", str(record[name])]
     if figures.is_bounded(record):
         parts += ["--enforce", record.get("enforce", "none")]
     return shlex.join(parts) + ' "..."'

@@ -11,12 +11,14 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from timecost.budget import parse_budget
+from timecost.cost import in_unit, load_cost_model, singular, unit_of
 from timecost.errors import UserError, is_disk_full, nearest
 from timecost.evaluation.records import pick_reference
-from timecost.evaluation.results import read_samples
+from timecost.evaluation.results import key_of, read_samples
 from timecost.evaluation.runner import BASELINES, Job, Settings, make_jobs, processes, run_jobs
 from timecost.options import Parser
 
@@ -26,6 +28,7 @@ def evaluate(
     task: str,
     *,
     budget: str | int = "inf",
+    price: str | float | None = None,
     label: str | None = None,
     reference: list[dict] | None = None,
     output_path: str | Path | None = None,
@@ -36,6 +39,7 @@ def evaluate(
 
     The record and its samples are written when `output_path` is given; what is there already is not sampled again, and
     what was interrupted goes on. `label` names the model in tables and figures (default: `model_name_or_path`).
+    A `price`, in words as for `timecost generate`, goes with budget auto.
     `reference` is another model's samples on the same problems (`read_samples`), to measure the speed-up against.
     Further arguments are the fields of `timecost.evaluation.runner.Settings`: `num_problems` None takes the whole
     split; the problems do not depend on `seed`, the samples do. None is returned when other processes still hold
@@ -43,11 +47,11 @@ def evaluate(
     """
     settings = Settings(**settings)
     check_settings(settings)
-    budgets = check_budgets([budget], settings)
+    budgets, prices = check_budgets([budget], settings, [] if price is None else [price])
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory()) if output_path is None else output_path
         return run_all(
-            model_name_or_path, [task], budgets, settings, folder, label=label, overwrite=overwrite,
+            model_name_or_path, [task], budgets, settings, folder, label=label, overwrite=overwrite, prices=prices,
             references=None if reference is None else {task: reference},
         )[0]  # fmt: skip
 
@@ -55,8 +59,9 @@ def evaluate(
 def run_all(
     model_name_or_path: str, tasks: list[str], budgets: list[int | None], settings: Settings, output_path, *,
     label: str | None = None, references: dict | None = None, overwrite: bool = False, report=lambda record, job: None,
+    prices: Sequence[str] = (),
 ) -> list[dict | None]:  # fmt: skip
-    """The records of a model on tasks and budgets; `references` are samples by the name of the task as given."""
+    """The records of a model on tasks, at budgets and prices; `references` are samples by the task's name as given."""
     from timecost.tasks import check_split, get_task
 
     # A misspelt last task must not cost the time of the first.
@@ -67,10 +72,13 @@ def run_all(
     tokenizer = load_tokenizer(name)
     label = (label or name.rstrip("/")) + (f" ({settings.baseline})" if settings.baseline else "")
     model = {"model_name_or_path": name, "model_fingerprint": model_fingerprint(name), "device": device().split(":")[0]}
+    head = value_settings(name, settings) if prices else None
     jobs: list[Job] = []
     for task in found.values():
         conversational = tokenizer.chat_template is not None
-        jobs += make_jobs(label, task, budgets, settings, conversational=conversational, model=model)
+        jobs += make_jobs(
+            label, task, budgets, settings, conversational=conversational, model=model, prices=prices, head=head
+        )
     return run_jobs(
         output_path, jobs, lambda: load_model(name), overwrite=overwrite, report=report,
         references={found[task].name: rows for task, rows in (references or {}).items() if rows is not None},
@@ -88,6 +96,9 @@ def check_settings(settings: Settings) -> None:
             raise UserError(f"{name} is {value}: it must be at least 1")
     if settings.num_fewshot < 0:
         raise UserError(f"num_fewshot is {settings.num_fewshot}: it must be at least 0")
+    for name in ("least_value", "decline_novel"):
+        if (value := getattr(settings, name)) is not None and not 0 <= value <= 1:
+            raise UserError(f"{name} is {value}: it must lie in [0, 1]")
     if not 0 <= settings.temperature < float("inf"):
         raise UserError(
             f"temperature is {settings.temperature}: it must be 0 (the likeliest token) or a positive number"
@@ -100,16 +111,51 @@ def check_settings(settings: Settings) -> None:
             raise UserError(f"{name} is one of {', '.join(known)}, not '{value}'{nearest(str(value), known)}")
 
 
-def check_budgets(texts: list[str | int], settings: Settings) -> list[int | None]:
-    """The budgets that are asked for, each once. Raises UserError for one that is none, or that the baseline lacks."""
-    budgets = list(dict.fromkeys(parse_budget(text) for text in texts))
+def check_budgets(
+    texts: list[str | int], settings: Settings, prices: Sequence[str | float] = ()
+) -> tuple[list[int | None], list[str]]:
+    """The budgets, and the prices of budget auto, that are asked for, each once and the prices in one spelling.
+
+    Raises UserError for one that is none, or that the baseline lacks.
+    """
+    budgets = list(dict.fromkeys(parse_budget(text) for text in texts if text != "auto"))
+    if ("auto" in texts) != bool(prices):
+        raise UserError("budget auto and its prices go together: --budgets auto --prices 0.001,0.01")
+    if prices and settings.baseline is not None:
+        raise UserError(f"--baseline {settings.baseline} has no value head: leave --prices out")
+    unit = unit_of(settings.cost_model)
+    numbers = dict.fromkeys(in_unit(text, unit, "price", per=True) for text in prices)
+    if any(not 0 <= number < float("inf") for number in numbers):
+        raise UserError("a price is a number from 0 on: right answers that one unit of time is worth")
+    prices = [f"{number:g}/{singular(unit)}" for number in numbers]
     if settings.baseline == "no_thinking":
         if budgets not in ([None], [0]):
             raise UserError("--baseline no_thinking has no other budget than 0: leave --budgets out")
-        return [0]
+        return [0], prices
     if settings.baseline == "truncation" and settings.enforce not in ("none", "hard"):
         raise UserError("--baseline truncation holds the bound: leave --enforce out")
-    return budgets
+    return budgets, prices
+
+
+def value_settings(name: str, settings: Settings) -> dict:
+    """What records at a price hold of the value head and the cost model. Raises UserError where there is no head."""
+    import dataclasses
+
+    from transformers import AutoConfig
+
+    from timecost.value.head import CONFIG, WEIGHTS, has_value_head
+
+    folder = Path(settings.value_head or find_model(name))
+    if not has_value_head(folder):
+        raise UserError(f"'{folder}' holds no value head: fit one with `timecost fit-value --model_name_or_path DIR`")
+    digest = hashlib.sha256((folder / CONFIG).read_bytes() + (folder / WEIGHTS).read_bytes())
+    config = AutoConfig.from_pretrained(find_model(name)) if settings.cost_model == "flops" else None
+    return {
+        "cost_model": settings.cost_model, "value_head": settings.value_head, "least_value": settings.least_value,
+        "decline_novel": settings.decline_novel,
+        "cost_coefficients": dataclasses.asdict(load_cost_model(settings.cost_model, config)), "clip": settings.clip,
+        "value_head_fingerprint": digest.hexdigest()[:16],
+    }  # fmt: skip
 
 
 # The model ------------------------------------------------------------------------------------------------------------
@@ -227,7 +273,17 @@ def build_parser() -> Parser:
     add("--model_name_or_path", required=True, help="folder of a model, or its name (arithmetic_base is built in)")
     add("--tasks", required=True, help="names of tasks, separated by commas, such as arithmetic,gsm8k")
     add("--output_path", required=True, help="folder to which results.json and samples.jsonl are written or added")
-    add("--budgets", default="inf", help="bounds on thinking, such as 64,256,inf; 0 for no thinking (default: inf)")
+    add(
+        "--budgets",
+        default="inf",
+        help="bounds on thinking, such as 64,256,inf; 0 for no thinking; auto (default: inf)",
+    )
+    add("--prices", help="with --budgets auto, where a value head decides: prices of time, such as 0.001,0.01")
+    add("--cost_model", default="tokens", help="what the prices count: tokens, flops, or a file of fit-cost")
+    add("--least_value", type=float, help="with --budgets auto: decline what is worth less than this, from 0 to 1")
+    add("--decline_novel", type=float, help="with --budgets auto: decline questions stranger than all but this share")
+    add("--value_head", help="with --budgets auto: folder of the value head (default: the model's own)")
+    add("--no_clip", action="store_true", help="with --budgets auto: let prices exceed the calibrated one")
     add("--enforce", default="none", help="none: the prompt asks (default); soft: with a grace; hard: never beyond it")
     add("--baseline", help="instead of budget tokens: truncation (cut any model), prompt (ask in words), no_thinking")
     add("--split", default="test", help="split of the task (default: test)")
@@ -249,14 +305,18 @@ def build_parser() -> Parser:
 def run(argv: list[str]) -> None:
     """The command `timecost evaluate`."""
     args = build_parser().parse_args(argv)
-    tasks, budgets = ([item.strip() for item in text.split(",") if item.strip()] for text in (args.tasks, args.budgets))
+    tasks, budgets, prices = (
+        [item.strip() for item in text.split(",") if item.strip()]
+        for text in (args.tasks, args.budgets, args.prices or "")
+    )
     if not tasks or not budgets:
         raise UserError("--tasks and --budgets need at least one name each, such as --tasks arithmetic --budgets inf")
     if args.reference is None and args.reference_model is not None:
         raise UserError("--reference_model names a model in --reference, which is missing")
+    args.clip = not args.no_clip
     settings = Settings(**{name: getattr(args, name) for name in Settings.__dataclass_fields__})
     check_settings(settings)
-    budgets = check_budgets(budgets, settings)
+    budgets, prices = check_budgets(budgets, settings, prices)
     processes()
     from timecost.tasks import get_task
 
@@ -267,7 +327,7 @@ def run(argv: list[str]) -> None:
         references = {task: pick_reference(samples, names[task], args.reference_model) for task in tasks}
     run_all(
         args.model_name_or_path, tasks, budgets, settings, args.output_path, label=args.label, references=references,
-        overwrite=args.overwrite, report=tell,
+        overwrite=args.overwrite, report=tell, prices=prices,
     )  # fmt: skip
 
 
@@ -281,8 +341,8 @@ def tell(record: dict | None, job: Job) -> None:
 
 def one_line(record: dict) -> str:
     """A record in one line of text."""
-    enforced = "" if record["enforce"] == "none" else f", {record['enforce']}"
-    budget = "" if record["budget"] == "inf" else f" at budget {record['budget']}{enforced}"
+    enforced = "" if record["enforce"] in ("none", "value") else f", {record['enforce']}"
+    budget = "" if record["budget"] == "inf" else f" at budget {key_of(record)[2]}{enforced}"
     text = (
         f"{record['model']} on {record['task']}{budget}: accuracy {with_ends(record, 'accuracy', '.3f')}, "
         f"{record['tokens_mean']:.1f} tokens"

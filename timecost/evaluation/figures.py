@@ -14,7 +14,7 @@ from html import escape
 from itertools import cycle
 from pathlib import Path
 
-from timecost.evaluation.results import key_of
+from timecost.evaluation.results import budget_order, key_of
 
 BASE_LABELS = ("base", "arithmetic_base")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#BF6598", "#B67D00", "#3395D3")
@@ -76,7 +76,7 @@ def labels_of(models: Iterable[str]) -> dict[str, str]:
 
 
 def lines_of(records: list[dict]) -> list[dict]:
-    """What is drawn as one line: the budgets of a model under one way to enforce them, by rising budget.
+    """What is drawn as one line: the budgets of a model under one way to enforce them, by rising budget, or its prices.
 
     `{"model", "name", "records"}`. Nothing is enforced at budgets 0 and inf: they belong to every line of their model.
     A model without budgets is a line of one point.
@@ -85,21 +85,17 @@ def lines_of(records: list[dict]) -> list[dict]:
     out = []
     for model in names:
         mine = sorted((r for r in records if r["model"] == model), key=budget_order)
-        ways = list(dict.fromkeys(r.get("enforce", "none") for r in mine if is_bounded(r)))
+        ways = list(dict.fromkeys(r.get("enforce", "none") for r in mine if r["budget"] not in ("0", "inf")))
         for way in ways or ["none"]:
             name = names[model] + (f", {way}" if len(ways) > 1 else "")
-            here = [r for r in mine if not is_bounded(r) or r.get("enforce", "none") == way]
+            here = [r for r in mine if r["budget"] in ("0", "inf") or r.get("enforce", "none") == way]
             out.append({"model": model, "name": name, "records": here})
     return out
 
 
 def is_bounded(record: dict) -> bool:
     """Whether the record has a budget of thinking tokens, other than none at all."""
-    return record["budget"] not in ("0", "inf")
-
-
-def budget_order(record: dict) -> float:
-    return float(record["budget"])
+    return record["budget"] not in ("0", "inf", "auto")
 
 
 def one_per_model(records: list[dict]) -> list[dict]:
@@ -188,7 +184,9 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
         top = max(range(len(known)), key=lambda i: budget_order(known[i]))
         labels.append((xs[top], ys[top], line["name"], colour, 11))
         if several and len(drawn) <= 4:
-            labels += [(xs[i], ys[i], r["budget"], colour, 7.5) for i, r in enumerate(known) if i != top]
+            labels += [
+                (xs[i], ys[i], r.get("price") or r["budget"], colour, 7.5) for i, r in enumerate(known) if i != top
+            ]
     axes.set_xlabel("mean tokens per completion, thinking and answer" if width > NARROW else "mean tokens")
     axes.set_ylabel("accuracy, %")
     axes.margins(x=0.08, y=0.12)
@@ -198,6 +196,8 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
     notes = []
     if any(map(is_bounded, records)):
         notes.append("small numbers: the budget asked for")
+    if any(r["budget"] == "auto" for r in records):
+        notes.append("with a unit: the price at which the value head stops")
     if based is not None and style_points(based):
         notes += [f"grey: the styles of {names[base]}, each on every problem", "dashed: the best style per difficulty"]
     if notes:

@@ -33,7 +33,8 @@ def make_record(rows: list[dict], settings: dict, reference: list[dict] | None =
     answer = np.array([row["answer_tokens"] for row in rows])
     scored, correct = table["num_scored"], table["num_correct"]
     most = int(scored.max(initial=0))
-    model, task, budget, enforce = key_of(rows[0])
+    model, task, _, enforce = key_of(rows[0])
+    budget = rows[0]["budget"]
     record = {
         "model": model,
         "task": task,
@@ -46,8 +47,9 @@ def make_record(rows: list[dict], settings: dict, reference: list[dict] | None =
         **metrics.token_statistics(thinking, answer, status),
         **tokens_interval(table),
         # without a budget nothing can overshoot
-        "overshoot_rate": None if budget == "inf" else share(thinking > int(budget)),
+        "overshoot_rate": None if budget in ("inf", "auto") else share(thinking > int(budget)),
         "stop_causes": shares_of(rows, "stop_cause"),
+        **({"looks_mean": float(np.mean([row["looks"] for row in rows]))} if budget == "auto" else {}),
         "seconds_mean": float(np.mean([row.get("seconds", np.nan) for row in rows])),
         "answer_rate": share(row["answered"] for row in rows),
         "truncation_rate": share(not row["finished"] for row in rows),

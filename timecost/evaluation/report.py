@@ -277,7 +277,7 @@ def adherence_table(records: list[dict], sweeps: list[dict]) -> dict | None:
     more = [m for m in more if any(point.get(m[0]) is not None for point in points.values())]
     rows = []
     for record in bounded:
-        point = points.get((record["model"], record.get("enforce", "none"), record["budget"]), {})
+        point = points.get((record["model"], record.get("enforce", "none"), key_of(record)[2]), {})
         cells = [f"{record['thinking_tokens_mean']:.1f}", percent(record["overshoot_rate"])]
         cells += [
             "" if point.get(key) is None else f"{scale * point[key]:.1f}{unit}" for key, _, _, scale, unit in more
@@ -367,7 +367,7 @@ def records_table(records: list[dict]) -> dict:
 
 HELP = {
     "task": "",
-    "budget": "thinking tokens asked for",
+    "budget": "thinking tokens asked for, or the price of the value head",
     "accuracy": "pass@1, %",
     "tokens": "mean per completion",
     "tokens ratio": "to the reference",
@@ -402,7 +402,7 @@ def cells_of(record: dict, names: dict[str, str], colour: str) -> dict:
 
     cells = {
         "task": (visible(record["task"]), "", record["task"]),
-        "budget": (record["budget"], "", figures.budget_order(record)),
+        "budget": (visible(key_of(record)[2]), "", figures.budget_order(record)),
         "enforce": (record.get("enforce", "none"), "", record.get("enforce", "none")) if bounded else None,
         "accuracy": number("accuracy", ".1f", 100),
         "tokens": number("tokens_mean", ".1f"),

@@ -23,8 +23,20 @@ RESULTS, SAMPLES = "results.json", "samples.jsonl"
 
 
 def key_of(row: dict) -> tuple[str, str, str, str]:
-    """What a record or a sample belongs to: (model, task, budget, enforce)."""
-    return row["model"], row["task"], row["budget"], row.get("enforce", "none")
+    """What a record or a sample belongs to: (model, task, budget, enforce); the price is said with budget auto."""
+    return row["model"], row["task"], budget_text(row["budget"], row.get("price")), row.get("enforce", "none")
+
+
+def budget_text(budget: int | str | None, price: str | None = None) -> str:
+    """A budget as a record says it, `auto` with its price: `64`, `inf`, `auto at 0.001/token`."""
+    return f"auto at {price}" if price is not None else "inf" if budget is None else str(budget)
+
+
+def budget_order(record: dict) -> float:
+    """Budgets by size; at a price, the units of time that one right answer is worth."""
+    if record["budget"] == "auto":
+        return 1 / max(float(record["price"].partition("/")[0]), 1e-300)
+    return float(record["budget"])
 
 
 def write_text(path: str | Path, text: str) -> None:

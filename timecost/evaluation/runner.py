@@ -16,16 +16,18 @@ import json
 import os
 import random
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from timecost.errors import UserError
 from timecost.evaluation.records import make_record
 from timecost.evaluation.results import (
     RESULTS,
+    budget_text,
     finite,
     key_of,
     locked,
@@ -40,18 +42,24 @@ from timecost.tasks import Task
 
 UNFINISHED, SETTINGS = "unfinished", "settings.json"
 BASELINES = ("truncation", "prompt", "no_thinking")
+HELD = ("soft", "hard")  # of what a record says of `enforce`: a bound is held
 THINK_START = "<think>"
 ASK = "Use at most {} tokens of thinking."  # the baseline `prompt`
 # Of a record: what its samples depend on. `problems` and `model` are fingerprints.
 SHAPING = (
     "split", "num_samples", "temperature", "seed", "batch_size", "max_completion_length", "max_answer_tokens",
-    "num_fewshot", "baseline", "device", "problems_fingerprint", "model_fingerprint",
+    "num_fewshot", "baseline", "device", "problems_fingerprint", "model_fingerprint", "cost_coefficients",
+    "least_value", "decline_novel", "clip", "value_head_fingerprint",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample; lengths in tokens, None for the task's own."""
+    """How to sample; lengths in tokens, None for the task's own. The last five are for a value head, at a price.
+
+    `cost_model` is a name or file of `timecost.cost.load_cost_model`, `clip` holds the price at the calibrated one,
+    `value_head` is the folder of the head (None: the model's own).
+    """
 
     split: str = "test"
     num_problems: int | None = None
@@ -64,11 +72,16 @@ class Settings:
     num_fewshot: int = 0
     enforce: str = "none"
     baseline: str | None = None
+    cost_model: str = "tokens"
+    least_value: float | None = None
+    decline_novel: float | None = None
+    clip: bool = True
+    value_head: str | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model on one task at one budget of thinking tokens (None: no bound, 0: no thinking)."""
+    """One model on one task at one budget of thinking tokens (None: no bound, 0: no thinking), or at one price."""
 
     label: str
     task: Task
@@ -76,24 +89,21 @@ class Job:
     enforce: str
     problems: list[dict] = field(repr=False)
     settings: dict  # as the record holds them
+    price: str | None = None  # at which a value head stops, budget None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        return self.label, self.task.name, budget_text(self.budget), self.enforce
+        return self.label, self.task.name, budget_text(self.budget, self.price), self.enforce
 
     @property
     def name(self) -> str:
-        return f"{self.label} on {self.task.name} at budget {budget_text(self.budget)}"
+        return f"{self.label} on {self.task.name} at budget {budget_text(self.budget, self.price)}"
 
     @property
     def folder(self) -> str:
         """Of the unfinished job, inside the folder of results."""
         readable = "".join(c if c.isalnum() else "-" for c in "_".join(self.key))[-60:]
         return f"{UNFINISHED}/{readable}-{hashlib.sha256(json.dumps(self.key).encode()).hexdigest()[:8]}"
-
-
-def budget_text(budget: int | None) -> str:
-    return "inf" if budget is None else str(budget)
 
 
 def processes() -> tuple[int, int]:
@@ -114,17 +124,28 @@ def processes() -> tuple[int, int]:
 
 
 def make_jobs(
-    label: str, task: Task, budgets: list[int | None], settings: Settings, *, conversational: bool, model: dict
+    label: str,
+    task: Task,
+    budgets: list[int | None],
+    settings: Settings,
+    *,
+    conversational: bool,
+    model: dict,
+    prices: Sequence[str] = (),
+    head: dict | None = None,
 ) -> list[Job]:
-    """The jobs of a task, one a budget. `model` holds what the record says of it. UserError for what cannot be."""
+    """The jobs of a task, one a budget and one a price. UserError for what cannot be.
+
+    `model` holds what the record says of the model, `head` of the value head.
+    """
     problems = load_problems(task, settings, conversational)
     length = settings.max_completion_length or task.max_completion_length
     answer = settings.max_answer_tokens or min(512, max(1, length // 4))
     jobs = []
-    for budget in budgets:
+    for budget, price in [*((budget, None) for budget in budgets), *((None, price) for price in prices)]:
         enforce = "hard" if settings.baseline == "truncation" else settings.enforce
-        enforce = enforce if budget else "none"  # nothing is enforced without a bound
-        if enforce != "none" and thinking_bound(budget, enforce) + answer + 2 > length:
+        enforce = enforce if budget else "none" if price is None else "value"  # nothing is enforced without a bound
+        if enforce in HELD and thinking_bound(budget, enforce) + answer + 2 > length:
             raise UserError(
                 f"a budget of {budget} thinking tokens and an answer of {answer} do not fit into the {length} tokens "
                 f"of a completion of {task.name}: raise --max_completion_length, or lower --max_answer_tokens"
@@ -132,10 +153,11 @@ def make_jobs(
         jobs.append(Job(label, task, budget, enforce, problems, {
             **model, "split": settings.split, "num_samples": settings.num_samples,
             "temperature": settings.temperature, "seed": settings.seed, "batch_size": settings.batch_size,
-            "max_completion_length": length, "max_answer_tokens": answer if enforce != "none" else None,
+            "max_completion_length": length, "max_answer_tokens": answer if enforce in HELD else None,
             "num_fewshot": settings.num_fewshot, "baseline": settings.baseline,
             "problems_fingerprint": fingerprint([[p["prompt"], p["answer"]] for p in problems]),
-        }))  # fmt: skip
+            **({} if price is None else {"price": price, **head}),
+        }, price))  # fmt: skip
     return jobs
 
 
@@ -238,11 +260,12 @@ def is_finished(folder: Path, job: Job, records: list[dict]) -> bool:
 def check_same(folder: Path, job: Job, stored: dict, holds: str) -> None:
     """UserError that names what differs between a job and what is stored of it."""
     asked = finite(job.settings)
-    others = {"problems_fingerprint": "other problems", "model_fingerprint": "another model"}
+    others = {"problems_fingerprint": "other problems", "model_fingerprint": "another model",
+              "value_head_fingerprint": "another value head", "cost_coefficients": "another cost model"}  # fmt: skip
     said = [
         others.get(name, f"{name} {stored.get(name, 'unknown')} (asked for: {asked[name]})")
         for name in SHAPING
-        if stored.get(name, "unknown") != asked[name]
+        if name in asked and stored.get(name, "unknown") != asked[name]
     ]
     if said:
         raise UserError(
@@ -275,7 +298,7 @@ def encode_job(model, tokenizer, job: Job) -> list[list[int]]:
 
     budget, baseline = job.budget, job.settings["baseline"]
     rung = None
-    if budget is not None and token_id(tokenizer, job.task.think_end) is None:
+    if (budget is not None or job.price is not None) and token_id(tokenizer, job.task.think_end) is None:
         raise UserError(f"a budget needs the token {job.task.think_end!r}, which the tokenizer does not have")
     if budget and baseline is None:
         try:
@@ -310,25 +333,60 @@ def num_batches(job: Job) -> int:
     return -(-len(job.problems) * job.settings["num_samples"] // job.settings["batch_size"])
 
 
-def sample(model, tokenizer, job: Job, encoded: list[list[int]], batch: list[tuple[int, int]]):
-    """The completions of a batch, and the seconds that a sample of it took."""
+def sample(model, tokenizer, job: Job, encoded: list[list[int]], batch: list[tuple[int, int]], decides=None):
+    """The completions of a batch, and the seconds that a sample of it took. `decides`: see `value_of`."""
     from timecost.counter_sampler import stream_key
     from timecost.evaluation.sampling import sample_batch
 
+    # at a price the numbers are those of no bound: thoughts are the same up to where the head stops them
     settings, budget = job.settings, budget_text(job.budget)
+    prompts = [encoded[problem] for problem, _ in batch]
     guard, length = guard_of(model, tokenizer, job, len(batch))
+    decider = None if decides is None else decides(list(map(len, prompts)))
     keys = [stream_key(settings["seed"], job.task.name, problem, one, budget) for problem, one in batch]
     start = time.perf_counter()
-    completions = sample_batch(
-        model, tokenizer, [encoded[problem] for problem, _ in batch], keys, max_new_tokens=length,
-        temperature=settings["temperature"], guard=guard,
+    with contextlib.nullcontext() if decider is None else decider:
+        completions = sample_batch(
+            model, tokenizer, prompts, keys, max_new_tokens=length, temperature=settings["temperature"],
+            guard=guard if decider is None else lambda width: decider,
+        )  # fmt: skip
+    seconds = (time.perf_counter() - start) / len(batch)
+    if decider is not None:
+        told = zip(completions, decider.causes, decider.looks.tolist(), strict=True)
+        completions = [replace(one, stop_cause=cause, looks=looks) for one, cause, looks in told]
+    return completions, seconds
+
+
+def value_of(model, tokenizer, job: Job) -> Callable | None:
+    """What decides in a batch of prompts of given lengths, in tokens: the value head of a job at a price, else None."""
+    if job.price is None:
+        return None
+    from timecost.cost import load_cost_model
+    from timecost.generation import end_ids
+    from timecost.tasks import resolve_model
+    from timecost.value.head import load_value_head
+    from timecost.value.stopping import StopRule, ValueGuard, held_safe, parse_price
+
+    settings = job.settings
+    head = load_value_head(model, settings["value_head"] or resolve_model(settings["model_name_or_path"]))
+    cost_model = load_cost_model(settings["cost_model"], model.config)
+    rule = StopRule(
+        parse_price(job.price, cost_model), settings["least_value"], cost_model=cost_model,
+        decline_novel=settings["decline_novel"],
     )  # fmt: skip
-    return completions, (time.perf_counter() - start) / len(batch)
+    if settings["clip"]:
+        rule, said = held_safe(head, rule, job.task.name)
+        for line in said:
+            print(line, file=sys.stderr)
+    think_end, eos_id = token_id(tokenizer, job.task.think_end), end_ids(model, tokenizer)[0]
+    return lambda lengths: ValueGuard(
+        model, head, rule, [False] * len(lengths), max(lengths), think_end, eos_id, lengths
+    )  # fmt: skip
 
 
 def guard_of(model, tokenizer, job: Job, size: int) -> tuple[Callable | None, int]:
     """What holds the bound of an enforced budget in a batch (None: nothing does), and the bound of a completion."""
-    if job.enforce == "none":
+    if job.enforce not in HELD:
         return None, job.settings["max_completion_length"]
     from timecost.generation import BudgetGuard, end_ids
 
@@ -349,7 +407,9 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
     closed = [job.task.think_end + text if job.budget == 0 else text for text in texts]
     verdicts = job.task.verify(closed, [job.problems[problem]["answer"] for problem, _ in batch])
     think_end_id = token_id(tokenizer, job.task.think_end)
-    model, task, budget, enforce = job.key
+    model, task, _, enforce = job.key
+    at_price = job.price is not None
+    budget = {"budget": "auto", "price": job.price} if at_price else {"budget": budget_text(job.budget)}
     rows = []
     for (index, one), completion, text, whole, verdict in zip(batch, completions, texts, closed, verdicts, strict=True):
         problem = job.problems[index]
@@ -357,12 +417,13 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
             completion.completion_ids, think_end_id
         )  # fmt: skip
         row = {
-            "model": model, "task": task, "budget": budget, "enforce": enforce, "problem": index, "sample": one,
+            "model": model, "task": task, **budget, "enforce": enforce, "problem": index, "sample": one,
             "prompt": problem["prompt"], "answer": problem["answer"], "difficulty": problem.get("difficulty"),
             "completion": text, "status": verdict.status, "score": verdict.score, "reason": verdict.reason,
             "thinking_tokens": thinking, "answer_tokens": answer, "finished": completion.finished,
             "stop_cause": stop_cause(job, completion, thinking, answer), "seconds": round(seconds, 6),
             "answered": bool(answer_text(whole, job.task.think_end, completion.finished).strip()),
+            **({"looks": completion.looks} if at_price else {}),
         }  # fmt: skip
         if job.task.style_of is not None:
             row["style"] = job.task.style_of(whole)
@@ -371,11 +432,14 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
 
 
 def stop_cause(job: Job, completion, thinking: int, answer: int) -> str:
-    """natural, budget (the thinking was closed at the bound, or closed itself there) or length (something was cut)."""
-    if not completion.finished or (job.enforce != "none" and answer > job.settings["max_answer_tokens"] + 1):
+    """natural, budget (the thinking was closed at the bound, or closed itself there) or length (something was cut).
+
+    At a price also value (the head stopped the thinking) and declined.
+    """
+    if not completion.finished or (job.enforce in HELD and answer > job.settings["max_answer_tokens"] + 1):
         return "length"
-    held = job.enforce != "none" and thinking >= thinking_bound(job.budget, job.enforce)
-    return "budget" if held else "natural"
+    held = job.enforce in HELD and thinking >= thinking_bound(job.budget, job.enforce)
+    return completion.stop_cause or ("budget" if held else "natural")
 
 
 def token_id(tokenizer, token: str) -> int | None:
@@ -435,7 +499,7 @@ def run_jobs(
             reference = references.get(job.task.name)
             if not done:
                 if missing[job.key]:
-                    bar.set_description(f"{job.task.name}, budget {budget_text(job.budget)}")
+                    bar.set_description(f"{job.task.name}, budget {job.key[2]}")
                     run_job(folder, job, *loaded, encoded[job.key], missing[job.key], bar)
                 record, tells = collect(folder, job, reference)
             else:
@@ -479,9 +543,9 @@ def run_job(folder: Path, job: Job, model, tokenizer, encoded: list[list[int]], 
     with alone(part), ThreadPoolExecutor(1) as beside:
         with replacing(part / SETTINGS) as file:
             json.dump({**finite(job.settings), "version": __version__}, file)
-        waiting = None
+        waiting, decides = None, value_of(model, tokenizer, job)
         for number in job_share(missing):
-            completions, seconds = sample(model, tokenizer, job, encoded, batches[number])
+            completions, seconds = sample(model, tokenizer, job, encoded, batches[number], decides)
             if waiting is not None:
                 waiting.result()
             path = batch_path(folder, job, number)

@@ -18,6 +18,8 @@ class Completion:
 
     completion_ids: list[int]
     finished: bool  # the end of sequence was seen before max_new_tokens
+    stop_cause: str | None = None  # value or declined, where a value head stopped the thinking
+    looks: int = 0  # closing tokens that it looked at
 
 
 def plan_batches(lengths: list[int], batch_size: int) -> list[list[int]]:

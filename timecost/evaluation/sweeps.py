@@ -5,15 +5,16 @@ import numpy as np
 from timecost.evaluation import metrics
 from timecost.evaluation.metrics import named
 from timecost.evaluation.records import problem_key, problem_table
-from timecost.evaluation.results import finite, key_of
+from timecost.evaluation.results import budget_order, finite, key_of
 
 TARGETS = tuple(round(0.1 * i, 1) for i in range(1, 10))  # accuracies that `tokens_at_accuracy` is given at
 
 
 def sweeps_of(records: list[dict], samples: list[dict]) -> list[dict]:
-    """One sweep for each (model, task, enforce) with at least two budgets, one of them a bound on thinking.
+    """One sweep for each (model, task, enforce) with at least two budgets, one of them a bound on thinking or auto.
 
-    Nothing is enforced at budgets 0 and inf, so they belong to the sweep of every `enforce`.
+    The prices of a value head are a sweep like the budgets of a way to enforce them. Nothing is enforced at budgets 0
+    and inf, so they belong to the sweep of every `enforce`.
     """
     bounded = [r for r in records if r["budget"] not in ("0", "inf")]
     out = []
@@ -24,7 +25,7 @@ def sweeps_of(records: list[dict], samples: list[dict]) -> list[dict]:
             and (r["budget"] in ("0", "inf") or r.get("enforce", "none") == enforce)
         ]  # fmt: skip
         if len(chosen) > 1:
-            chosen.sort(key=lambda record: float(record["budget"]))
+            chosen.sort(key=budget_order)
             rows = {key_of(r): [] for r in chosen}
             for row in samples:
                 if key_of(row) in rows:
@@ -39,7 +40,7 @@ def sweep(records: list[dict], rows_of: list[list[dict]]) -> dict:
         np.array([r[name] if r[name] is not None else np.nan for r in records]) for name in ("tokens_mean", "accuracy")
     )
     known = np.isfinite(accuracy)
-    budgets = [record["budget"] for record in records]
+    budgets = [key_of(record)[2] for record in records]
     most = float(max(record["max_completion_length"] for record in records))
     unbounded = rows_of[-1] if budgets[-1] == "inf" else None
     at_inf = accuracy[-1] if unbounded is not None else float("nan")
@@ -65,12 +66,12 @@ def point(record: dict, rows: list[dict], unbounded: list[dict] | None, horizon:
     """Accuracy and tokens at one budget, how closely the budget was kept, and the area under the anytime curve."""
     thinking, answer = (np.array([row[f"{name}_tokens"] for row in rows], float) for name in ("thinking", "answer"))
     correct = np.array([row["status"] == "correct" for row in rows])
-    out = {"budget": record["budget"]}
+    out = {"budget": key_of(record)[2]}
     for name in ("accuracy", "tokens_mean"):
         out |= {key: record[key] for key in (name, f"{name}_low", f"{name}_high")}
     out["anytime_area"] = float(np.mean(metrics.anytime_area(correct, thinking + answer, horizon)))
     obeyed = dict.fromkeys(("adherence_error", "binding_rate", "over_rate", "overshoot_p95", "escape_rate"))
-    if unbounded is not None and record["budget"] not in ("0", "inf"):
+    if unbounded is not None and record["budget"] not in ("0", "inf", "auto"):
         needs: dict[str, list[float]] = {}
         for row in unbounded:
             needs.setdefault(problem_key(row), []).append(row["thinking_tokens"])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from timecost.errors import UserError
+from timecost.value.novelty import Novelty
 from timecost.value.probes import ProbedTraces, StepRule, backbone_of
 
 WEIGHTS, CONFIG = "value_head.safetensors", "value_head.json"
@@ -36,6 +37,7 @@ class ValueHeadConfig:
     max_thinking_tokens: int | None = None  # of the traces that it was fitted on
     calibration: dict | None = None  # see timecost.value.calibration
     rule: str = "closed"  # the better of the two, see docs/value.md
+    novelty: tuple[int, int] | None = None  # directions and usual questions of timecost.value.novelty
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -49,6 +51,7 @@ class ValueHeadConfig:
                 "horizons": tuple(fields["horizons"]),
                 "prices": tuple(fields["prices"]),
                 "step_rule": StepRule(tuple(rule["token_ids"]), rule["offset"], rule["every"]),
+                "novelty": tuple(fields["novelty"]) if fields.get("novelty") else None,
             }
         )
 
@@ -75,7 +78,7 @@ class ValueHead(nn.Module):
         num_inputs, num_horizons = config.hidden_size + 2, len(config.horizons)
         if config.peek:
             num_inputs += config.hidden_size + 3
-            self.blind = ValueHead(replace(config, peek=False))
+            self.blind = ValueHead(replace(config, peek=False, novelty=None))
         shape = config.width, config.num_layers
         self.open = perceptron(num_inputs, *shape, 2 * num_horizons + 1)
         self.closed = perceptron(num_inputs, *shape, len(config.prices))
@@ -85,6 +88,13 @@ class ValueHead(nn.Module):
         self.register_buffer("bin_tokens", torch.tensor([0.0, *middle, 1.5 * config.horizons[-1]]))
         self.register_buffer("scale", torch.ones(num_horizons + 1))  # of the logits of values, from calibration
         self.register_buffer("shift", torch.zeros(num_horizons + 1))
+
+        self.novelty = Novelty(config.hidden_size, *config.novelty) if config.novelty else None
+
+    def knows_questions(self, novelty: Novelty) -> None:
+        """Take in what tells questions of a new kind from usual ones."""
+        self.novelty = novelty
+        self.config = replace(self.config, novelty=(len(novelty.directions), len(novelty.usual)))
 
     def at_price(self, price: float) -> "ValueHead":
         """The head that decides at a price: this one, or the one that does not look."""

@@ -17,6 +17,7 @@ from timecost.cost import CostModel, TokenCost, in_unit, marginal_cost
 from timecost.errors import UserError
 from timecost.forcing import force
 from timecost.value.head import Forecast, ValueHead
+from timecost.value.novelty import question_features
 from timecost.value.probes import StateReader, sureness
 
 GO_ON, STOP, DECLINE = 0, 1, 2
@@ -27,6 +28,7 @@ RULES = ("open", "closed")
 class StopRule:
     """A price per unit of a cost model and, to decline, the least net value that is acceptable.
 
+    `decline_novel` declines questions that are stranger than all but this share of usual ones (timecost.value.novelty).
     `rule` None takes the head's own. `decline_within`: thinking tokens up to which a boundary may decline. `highest`:
     per thinking token, the price that is not exceeded, whatever the cost model says.
     """
@@ -37,6 +39,7 @@ class StopRule:
     decline_within: int = 0
     cost_model: CostModel = TokenCost()
     highest: float = float("inf")
+    decline_novel: float | None = None
 
     def __post_init__(self):
         if not 0 <= self.price < float("inf"):
@@ -46,6 +49,8 @@ class StopRule:
             raise UserError(f"rule is one of {', '.join(RULES)}, not {self.rule!r}")
         if self.least_value is not None and not 0 <= self.least_value <= 1:
             raise UserError(f"least_value={self.least_value} must lie in [0, 1]")
+        if self.decline_novel is not None and not 0 < self.decline_novel < 1:
+            raise UserError(f"decline_novel={self.decline_novel} must lie between 0 and 1: a share of usual questions")
 
 
 def price_per_token(rule: StopRule, prompt=0.0, position=0.0):
@@ -89,11 +94,13 @@ def margin(head: ValueHead, forecast: Forecast, price: float | Tensor, rule: str
 
 
 def decide(
-    head: ValueHead, forecast: Forecast, position: Tensor, rule: StopRule, price: float | Tensor | None = None
-) -> Tensor:
+    head: ValueHead, forecast: Forecast, position: Tensor, rule: StopRule, price: float | Tensor | None = None,
+    p_value: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """GO_ON, STOP or DECLINE at each of B boundaries; `position` (B,) in thinking tokens.
 
-    `price` per thinking token, at each boundary or at all; without it the rule's own, in tokens.
+    `price` per thinking token, at each boundary or at all; without it the rule's own, in tokens. `p_value` (B,) is that
+    of the question, for a rule that declines novel ones; it does so before the first token.
     """
     m = margin(head, forecast, price_per_token(rule) if price is None else price, rule.rule)
     decision = torch.where(m <= 0, STOP, GO_ON)
@@ -101,6 +108,8 @@ def decide(
         best = forecast.value[:, 0] + m.clamp_min(0)
         hopeless = (best < rule.least_value) & (position <= rule.decline_within)
         decision = torch.where(hopeless, DECLINE, decision)
+    if rule.decline_novel is not None:
+        decision = torch.where((p_value <= rule.decline_novel) & (position == 0), DECLINE, decision)
     return decision
 
 
@@ -154,6 +163,8 @@ class ValueGuard:
 
     def __init__(self, model, head: ValueHead, rule: StopRule, closed: list[bool], prompt_length: int,
                  think_end_id: int, eos_id: int, prompt_tokens: list[int] | None = None):  # fmt: skip
+        if rule.decline_novel is not None and head.novelty is None:
+            raise UserError("this value head does not know which questions are usual: fit it with `timecost fit-value`")
         self.reader = StateReader(model)
         self.head, self.rule, self.prompt_length = head, rule, prompt_length
         self.think_end_id, self.eos_id = think_end_id, eos_id
@@ -181,7 +192,8 @@ class ValueGuard:
         if not len(rows):
             return scores
         with torch.no_grad():
-            decision = self._decide(rows, length)
+            p_value = self._p_values(input_ids) if length == 0 and self.rule.decline_novel is not None else None
+            decision = self._decide(rows, length, p_value)
         for row, what in zip(rows.tolist(), decision.tolist(), strict=True):
             if what != GO_ON:
                 self.causes[row] = "value" if what == STOP else "declined"
@@ -190,7 +202,14 @@ class ValueGuard:
         self.declined[rows] = decision == DECLINE
         return force(scores, stopped, self.think_end_id)
 
-    def _decide(self, rows: Tensor, length: int) -> Tensor:
+    def _p_values(self, input_ids: Tensor) -> Tensor:
+        """P-values (B,) of the questions in rows that are padded on the left."""
+        lengths = self.prompt_tokens.long().tolist()
+        prompts = [ids[len(ids) - length :] for ids, length in zip(input_ids.tolist(), lengths, strict=True)]
+        features = question_features(self.reader.model, prompts)
+        return self.head.novelty.p_value(features.to(input_ids.device))
+
+    def _decide(self, rows: Tensor, length: int, p_value: Tensor | None) -> Tensor:
         """Decisions of the rows (R,) behind `length` tokens of thinking; each looks where its price allows a look."""
         price = price_per_token(self.rule, self.prompt_tokens[rows], float(length))
         price = torch.as_tensor(price, dtype=torch.float64, device=rows.device).expand(len(rows))
@@ -206,7 +225,8 @@ class ValueGuard:
                 closing = self.reader.peek(self.think_end_id)[chosen]
                 look = closing, *sureness(self.reader.model, closing)
             forecast = own(self.reader.states[chosen, -1], torch.full_like(chosen, length), look)
-            decision[here] = decide(own, forecast, torch.full_like(chosen, length), self.rule, price[here])
+            p = torch.ones(len(chosen), device=rows.device) if p_value is None else p_value[chosen]
+            decision[here] = decide(own, forecast, torch.full_like(chosen, length), self.rule, price[here], p)
         return decision
 
     def _at_boundary(self, input_ids: Tensor, length: int) -> Tensor:
