@@ -95,7 +95,7 @@ class Lab:
             for start in starts
         ])  # fmt: skip
 
-    def head(self, name: str, traces, peek: bool):
+    def head(self, name: str, traces, peek: bool, seed: int = 0):
         """A head fitted to traces, or the one of that name that was."""
         import torch
 
@@ -105,11 +105,41 @@ class Lab:
         if not path.exists():
             start = time.perf_counter()
             head = fit_value_head(
-                traces, FitConfig(peek=peek), step_rule=self.rule, task="arithmetic", max_thinking_tokens=LIMIT
-            )
+                traces, FitConfig(peek=peek, seed=seed), step_rule=self.rule, task="arithmetic",
+                max_thinking_tokens=LIMIT,
+            )  # fmt: skip
             torch.save(head, path)
             print(f"fitted {name}, {time.perf_counter() - start:.0f} s", flush=True)
         return torch.load(path, weights_only=False)
+
+    def declining_head(self, traces):
+        """A head for declining alone, the open loop: it is told of problems that nothing solves, or was."""
+        import torch
+
+        from timecost.value.fitting import FitConfig, fit_open, set_bin_tokens, split_problems, standardise
+        from timecost.value.head import ValueHead, ValueHeadConfig
+        from timecost.value.targets import horizons_up_to
+
+        path = self.cache / f"declining-{len(traces)}.pt"
+        if not path.exists():
+            start, config = time.perf_counter(), FitConfig(width=256, num_epochs=24)
+            torch.manual_seed(config.seed)
+            head = ValueHead(ValueHeadConfig(
+                traces.hidden.shape[1], horizons_up_to(LIMIT), width=config.width, peek=True, rule="open",
+                step_rule=self.rule, task="arithmetic", max_thinking_tokens=LIMIT,
+            ))  # fmt: skip
+            standardise(head, traces)
+            set_bin_tokens(head, traces)
+            fit_open(head, traces, split_problems(traces, config.validation_share, config.seed), config)
+            torch.save(head.eval(), path)
+            print(f"fitted the declining head, {time.perf_counter() - start:.0f} s", flush=True)
+        return torch.load(path, weights_only=False)
+
+    def questions(self, problems: list):
+        """Features (problems, H) of the prompts."""
+        from timecost.value.novelty import question_features
+
+        return question_features(self.model, [self.tokenizer(prompt)["input_ids"] for prompt, _ in problems])
 
     def unsolvable(self, name: str, kind: str, num_problems: int, seed: int):
         return self._chunk(f"{name}-{kind}-0", unsolvable(kind, num_problems, seed), 1, seed)
@@ -458,17 +488,32 @@ def measure_saving(head, tune, test, loss: float = 0.005) -> dict:
     }
 
 
-def measure_declining(head, tune, test, unsolved: dict, price: float = 0.001) -> dict:
-    """Share of problems declined, and tokens spent on them; the least value is chosen on tuning problems."""
+NOVEL = 0.0025  # share of usual questions that may be declined for being novel
+DECLINED = 0.005  # share of tuning problems that the base solves every second time that may be declined
+
+
+def measure_declining(lab, head, sizes: dict, known: set[str], tune, test, price: float = 0.001) -> dict:
+    """Share of problems declined, and tokens spent on them, before the first token.
+
+    By what the question looks like, which is fitted to solvable problems alone; by what the forecast says of it, the
+    least value being chosen on tuning problems; and by either. `tune` and `test` are (problems, traces). Unsolvable
+    problems that are `known` to the head, by their prompts, are left out.
+    """
+    import torch
+
+    from timecost.value.novelty import fit_novelty
     from timecost.value.rivals import outcome
     from timecost.value.stopping import DECLINE, StopRule, decide, first_stop
 
-    head = head.at_price(price)
+    usual = lab.questions(solvable("train", 4 * sizes["novelty"], 8))
+    novelty = fit_novelty(usual, torch.arange(len(usual)) % 4 == 0)
 
-    def declined(traces, least, within):
-        decision = decide(
-            head, forecast_of(head, traces), traces.position, StopRule(price, least, decline_within=within)
-        )
+    def declined(problems, traces, least, novel):
+        """Of each trace whether it is declined, and its tokens."""
+        p_value = novelty.p_value(lab.questions(problems))
+        p_value = p_value.repeat_interleave(len(traces.problem) // len(problems))
+        rule = StopRule(price, least, decline_novel=novel)
+        decision = decide(head, forecast_of(head, traces), traces.position, rule, None, p_value[traces.trace])
         at = first_stop(decision, traces.trace, len(traces.problem))
         _, tokens = outcome(traces, decision)
         return ((at >= 0) & (decision[at.clamp_min(0)] == DECLINE)).double().numpy(), tokens.double().numpy()
@@ -480,27 +525,69 @@ def measure_declining(head, tune, test, unsolved: dict, price: float = 0.001) ->
         _, problem = np.unique(traces.problem.numpy(), return_inverse=True)
         return (p >= 0.5)[problem]
 
-    result = {}
-    for within in (0, 10):
-        least, keep = 0.0, solvable_half(tune)
-        for candidate in np.arange(0.02, 1.0, 0.02):
-            if declined(tune, candidate, within)[0][keep].mean() > 0.007:
-                break
-            least = float(candidate)
-        of_test, _ = declined(test, least, within)
-        keep = solvable_half(test)
-        kept = per_problem(test, keep * 1.0, False)
-        row = {"price": price, "least_value": round(least, 2),
-               "solvable_declined": estimate(per_problem(test, of_test * keep, False), kept), "kinds": {}}  # fmt: skip
-        for kind, traces in unsolved.items():
-            share, tokens = declined(traces, least, within)
-            row["kinds"][kind] = {
-                "seen": kind in SEEN, "declined": mean_estimate(traces, share, False),
+    least, keep = 0.0, solvable_half(tune[1])
+    for candidate in np.arange(0.01, 1.0, 0.01):
+        if declined(*tune, float(candidate), None)[0][keep].mean() > DECLINED:
+            break
+        least = float(candidate)
+    keep = solvable_half(test[1])
+    kept = per_problem(test[1], keep * 1.0, False)
+    unsolved = {kind: unsolvable(kind, sizes["unsolvable"], 3) for kind in (*SEEN, *UNSEEN)}
+    result = {"price": price, "least_value": round(least, 2), "novel": NOVEL, "usual_questions": len(novelty.usual)}
+    for name, rule in (("novelty", (None, NOVEL)), ("forecast", (least, None)), ("both", (least, NOVEL))):
+        of_test, _ = declined(*test, *rule)
+        result[name] = {"solvable_declined": estimate(per_problem(test[1], of_test * keep, False), kept), "kinds": {}}
+        for kind, problems in unsolved.items():
+            traces = lab.unsolvable("test", kind, sizes["unsolvable"], 3)
+            fresh = [prompt not in known for prompt, _ in problems]
+            traces = traces.select(torch.tensor(fresh))
+            problems = [problem for problem, is_fresh in zip(problems, fresh, strict=True) if is_fresh]
+            share, tokens = declined(problems, traces, *rule)
+            result[name]["kinds"][kind] = {
+                "seen": kind in SEEN, "problems": len(problems), "declined": mean_estimate(traces, share, False),
                 "tokens_over_limit": round(float(tokens.mean()) / LIMIT, 4),
                 "natural_tokens_over_limit": round(float(traces.num_thinking.double().mean()) / LIMIT, 4),
             }  # fmt: skip
-        result[f"within {within} tokens"] = row
     return result
+
+
+def measure_seeds(lab, heads: dict, test_views: dict, found: dict, tune, test, outcomes, rule: str, sizes) -> list:
+    """What heads of other problems, thoughts and initialisations give, the first head among them."""
+    from dataclasses import replace
+
+    import torch
+
+    from timecost.value.measures import auroc, calibration_error
+    from timecost.value.rivals import outcome
+
+    rows = []
+    for seed in range(sizes["seeds"]):
+        head = heads["head"]
+        if seed:
+            fit = lab.traces(f"fit-seed{seed}", solvable("train", sizes["fit"], 10 * seed + 1), 1, 10 * seed + 1)
+            head = lab.head(f"head-seed{seed}", fit, peek=True, seed=seed)
+            for own in (head, head.blind):
+                own.config = replace(own.config, rule=rule)
+        forecast = head.forecast(test).value.numpy()
+        columns = [outcome(test, *pair) for pair in zip(*decisions_of(head, test, PRICES, rule), strict=True)]
+        value, tokens = (torch.stack([c[i] for c in columns], 1).double().numpy() for i in (0, 1))
+        gaps = []
+        for k, price in enumerate(PRICES):
+            net = {name: found[name][0][:, k] - price * found[name][1][:, k] for name in RIVALS}
+            gaps.append(value[:, k] - price * tokens[:, k] - max(net.values(), key=lambda values: values.mean()))
+        at_tokens = mean_estimate(test, np.mean(gaps, 0), False)
+        names, saving = horizon_names(head), measure_saving(head, tune, test)
+        rows.append({
+            "seed": seed, "peek_up_to": head.config.peek_up_to,
+            "ece": {name: round(calibration_error(forecast[:, k], outcomes[:, k]), 4) for k, name in enumerate(names)},
+            "auroc_now": round(auroc(forecast[:, 0], outcomes[:, 0]), 4),
+            "auroc_end": round(auroc(forecast[:, -1], outcomes[:, -1]), 4),
+            "head_above_best_rival": [mean_estimate(test, gap, False) for gap in gaps],
+            "head_above_best_rival_mean": at_tokens, "saving": saving["chosen_on_tuning"],
+            "largest_saving_on_test": saving["largest_on_test"],
+        })  # fmt: skip
+        print(f"seed {seed}: {at_tokens} above the best rival", flush=True)
+    return rows
 
 
 def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: int = 11) -> dict:
@@ -630,10 +717,26 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
         result["utility"] = measure_utility(found, test, rule)
         result["saving"] = measure_saving(head, tune, test)
     if "declining" in parts:
-        unsolved = {kind: lab.unsolvable("test", kind, sizes["unsolvable"], 3) for kind in (*SEEN, *UNSEEN)}
-        kinds = [lab.unsolvable("fit", kind, sizes["fit"] // 20, 1) for kind in SEEN]
-        told = lab.head("head told of unsolvable problems", join([fit, *kinds]), peek=True)
-        result["declining"] = measure_declining(told, tune, test, unsolved)
+        kinds = {kind: n for kind, n in zip(SEEN, (300, sizes["told"]), strict=True)}
+        told = [lab.unsolvable("fit", kind, n, 1) for kind, n in kinds.items()]
+        known = {prompt for kind, n in kinds.items() for prompt, _ in unsolvable(kind, n, 1)}
+        problems = solvable("validation", sizes["decline_tune"], 9)
+        result["declining"] = measure_declining(
+            lab, lab.declining_head(join([fit, *told])), sizes, known,
+            (problems, lab.traces("decline-tune", problems, 2, 9)), (solvable("test", sizes["test"], 3), test),
+        )  # fmt: skip
+    if "seeds" in parts:
+        found_seeds = found or policies(heads, test_views, tune_views, tune, test)
+        result["seeds"] = measure_seeds(lab, heads, test_views, found_seeds, tune, test, outcomes, rule, sizes)
+    if "matched" in parts:
+        many = lab.traces("many", solvable("test", sizes["many"], 7), 16, 7)
+        value = anytime_values(many, head.config.horizons)
+        drawn = torch.rand(value.shape, generator=torch.Generator().manual_seed(6)) < value
+        views_of_many = {name: view(many) for name, view in views.items()}
+        result["matched"] = {
+            "problems": sizes["many"], "samples": 16, "boundaries": len(many),
+            "horizons": measure_discrimination(heads, views_of_many, many, drawn.double().numpy()),
+        }  # fmt: skip
     if "picture" in parts:
         write_picture(lab, name, head, test, sizes)
     if "oracle" in parts:
@@ -645,7 +748,7 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
     return result
 
 
-PARTS = ("calibration", "discrimination", "utility", "declining", "oracle", "picture", "guarantee")
+PARTS = ("calibration", "discrimination", "matched", "utility", "seeds", "declining", "oracle", "picture", "guarantee")
 
 
 def main() -> None:
@@ -656,7 +759,12 @@ def main() -> None:
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--test", type=int, default=1200)
     parser.add_argument("--samples", type=int, default=4, help="thoughts on each test problem")
+    parser.add_argument("--seeds", type=int, default=3, help="heads, each fitted to thoughts on problems of its own")
+    parser.add_argument("--many", type=int, default=600, help="test problems with 16 thoughts, for matched positions")
     parser.add_argument("--unsolvable", type=int, default=300, help="problems of each unsolvable kind")
+    parser.add_argument("--told", type=int, default=6000, help="unsolvable problems that the declining head is told of")
+    parser.add_argument("--novelty", type=int, default=1000, help="usual questions; three times as many are fitted to")
+    parser.add_argument("--decline_tune", type=int, default=3000, help="problems that the least value is chosen on")
     parser.add_argument("--oracle", type=int, default=300, help="test thoughts whose boundaries are continued")
     parser.add_argument("--guarantee", type=int, default=20000, help="problems to draw calibration sets from")
     parser.add_argument("--cache", type=Path, default=Path("outputs/value"))
@@ -668,13 +776,14 @@ def main() -> None:
     from timecost.evaluation.results import provenance, write_json
 
     torch.set_num_threads(1)
-    sizes = {name: getattr(args, name)
-             for name in ("fit", "tune", "test", "samples", "unsolvable", "oracle", "guarantee")}  # fmt: skip
+    sizes = {name: value for name, value in vars(args).items() if isinstance(value, int)}
     for model in args.models:
         name, _, path = model.partition("=")
         found = measure(Lab(path, args.cache / name), name, sizes, args.parts)
         results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
-        results[name] = {**results.get(name, {}), **found, "sizes": sizes, "provenance": provenance()}
+        old = results.get(name, {})
+        origin = {**old.get("provenance", {}), **dict.fromkeys(args.parts, provenance())}  # of each part
+        results[name] = {**old, **found, "sizes": {**old.get("sizes", {}), **sizes}, "provenance": origin}
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output_path, {"limit": LIMIT, "prices": PRICES, "models": results})
     print(f"wrote {args.output_path}")
