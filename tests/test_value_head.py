@@ -85,25 +85,30 @@ def test_the_reader_holds_the_state_that_the_logits_come_from(model):
     assert reader.states is None, "the hook is gone"
 
 
-def test_a_peek_is_the_state_of_the_closing_token_and_leaves_generation_as_it_was(model):
+def test_a_look_is_the_state_of_the_closing_token_and_leaves_generation_as_it_was(model):
     from transformers import DynamicCache
 
     ids = torch.tensor([[0, 1, 7, 8], [1, 9, 7, 8]])
     mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
     position = (mask.cumsum(1) - 1).clamp_min(0)
-    cache = DynamicCache(config=model.config)
-    with StateReader(model) as reader, torch.no_grad():
-        model(ids, attention_mask=mask, position_ids=position, past_key_values=cache)
-        states = reader.states
-        peeked = reader.peek(5)
-        assert cache.get_seq_length() == 4 and reader.states is states
+    with torch.no_grad():
+        free = model(ids, attention_mask=mask, position_ids=position).logits
         longer = torch.cat([ids, torch.tensor([[5], [5]])], 1), torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], 1)
-        model(longer[0], attention_mask=longer[1], position_ids=(longer[1].cumsum(1) - 1).clamp_min(0))
-        torch.testing.assert_close(peeked, reader.states[:, -1], atol=1e-5, rtol=1e-4)
+        with StateReader(model) as reader:
+            model(longer[0], attention_mask=longer[1], position_ids=(longer[1].cumsum(1) - 1).clamp_min(0))
+            closed = reader.states[:, -1]
+        cache = DynamicCache(config=model.config)
+        with StateReader(model, 5, lambda input_ids: input_ids.shape[1] == 4) as reader:
+            logits = model(ids, attention_mask=mask, position_ids=position, past_key_values=cache).logits
+            assert cache.get_seq_length() == 4 and reader.states.shape[1] == 4
+            torch.testing.assert_close(reader.closing, closed, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(logits, free, atol=1e-5, rtol=1e-4)
+            model(ids[:, :1], attention_mask=longer[1], position_ids=position[:, -1:] + 1, past_key_values=cache)
+            assert cache.get_seq_length() == 5 and reader.closing is None, "not asked for there"
 
 
 def test_a_cache_that_cannot_be_wound_back_is_told(model):
-    with StateReader(model) as reader, torch.no_grad():
+    with (
+        StateReader(model, 5, lambda input_ids: True), torch.no_grad(), pytest.raises(UserError, match="--no_peek"),
+    ):  # fmt: skip
         model(torch.tensor([[1, 7]]), use_cache=False)
-        with pytest.raises(UserError, match="--no_peek"):
-            reader.peek(5)

@@ -357,50 +357,53 @@ def closing_states(model, trace: Trace, positions: list[int], close_ids: list[in
 
 
 class StateReader:
-    """Holds the last hidden states of a model's newest forward, and what it was called with; a context manager."""
+    """Holds the last hidden states of a model's newest forward; a context manager.
 
-    def __init__(self, model):
-        self.model = model
+    Where `ahead(input_ids)` says so, `token_id` is run behind the tokens of a forward as if it were written next in
+    every row, and `closing` holds its states. It rides along: where weights are what a forward waits for, two tokens
+    take hardly longer than one. Outputs and the cache of generation are what they would be without it. Raises UserError
+    for a model without a cache that can be wound back.
+    """
+
+    def __init__(self, model, token_id: int = 0, ahead: Callable[[Tensor], bool] | None = None):
+        self.model, self.token_id, self.ahead = model, token_id, ahead
         self.states: Tensor | None = None  # (B, L, H)
-        self.arguments: dict = {}
-        self.paused = False
+        self.closing: Tensor | None = None  # (B, H), None where the newest forward was not looked beyond
 
     def __enter__(self) -> "StateReader":
-        def read(module, arguments, keywords, output):
-            if not self.paused:
-                self.states = output[0] if isinstance(output, tuple) else output.last_hidden_state
-                self.arguments = keywords
-
-        self.handle = backbone_of(self.model).register_forward_hook(read, with_kwargs=True)
+        backbone = backbone_of(self.model)
+        self.handles = [backbone.register_forward_hook(self._read, with_kwargs=True)]
+        if self.ahead is not None:
+            self.handles.append(backbone.register_forward_pre_hook(self._append, with_kwargs=True))
         return self
 
     def __exit__(self, *error) -> None:
-        self.handle.remove()
-        self.states, self.arguments = None, {}
+        for handle in self.handles:
+            handle.remove()
+        self.states = self.closing = None
 
-    @torch.no_grad()
-    def peek(self, token_id: int) -> Tensor:
-        """States (B, H) of a token, were it written next in every row; the cache of generation stays as it was.
-
-        Raises UserError for a model without such a cache: its state cannot be wound back.
-        """
-        cache, mask = self.arguments.get("past_key_values"), self.arguments.get("attention_mask")
+    def _append(self, module, arguments, keywords):
+        self.looks = self.ahead(keywords["input_ids"])
+        if not self.looks:
+            return None
+        ids, mask, position = (keywords.get(name) for name in ("input_ids", "attention_mask", "position_ids"))
+        cache = keywords.get("past_key_values")
         if cache is None or not attends_alone(self.model) or getattr(mask, "ndim", 2) != 2:
             raise UserError("this model's cache cannot be wound back: fit its value head with --no_peek")
-        batch, length = self.states.shape[0], cache.get_seq_length()
-        if mask is None:
-            mask = torch.ones(batch, length, dtype=torch.long, device=self.states.device)
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-        self.paused = True
-        try:
-            output = backbone_of(self.model)(
-                input_ids=torch.full((batch, 1), token_id, device=mask.device), attention_mask=mask,
-                position_ids=mask.sum(1, keepdim=True) - 1, past_key_values=cache, use_cache=True,
-            )  # fmt: skip
-        finally:
-            self.paused = False
-        cache.crop(-1)
-        return output.last_hidden_state[:, -1]
+        longer = {"input_ids": torch.cat([ids, torch.full_like(ids[:, :1], self.token_id)], 1)}
+        if mask is not None:
+            longer["attention_mask"] = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        if position is not None:
+            longer["position_ids"] = torch.cat([position, position[:, -1:] + 1], 1)
+        return arguments, {**keywords, **longer}
+
+    def _read(self, module, arguments, keywords, output):
+        self.states, self.closing = output.last_hidden_state, None
+        if self.ahead is not None and self.looks:
+            self.states, self.closing = self.states[:, :-1], self.states[:, -1]
+            output.last_hidden_state = self.states
+            keywords["past_key_values"].crop(-1)
+        return output
 
 
 def attends_alone(model) -> bool:

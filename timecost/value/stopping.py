@@ -165,12 +165,13 @@ class ValueGuard:
                  think_end_id: int, eos_id: int, prompt_tokens: list[int] | None = None):  # fmt: skip
         if rule.decline_novel is not None and head.novelty is None:
             raise UserError("this value head does not know which questions are usual: fit it with `timecost fit-value`")
-        self.reader = StateReader(model)
+        self.reader = StateReader(model, think_end_id, self._looks_ahead if head.config.peek else None)
         self.head, self.rule, self.prompt_length = head, rule, prompt_length
         self.think_end_id, self.eos_id = think_end_id, eos_id
         self.step_ids = torch.tensor(head.config.step_rule.token_ids, dtype=torch.long, device=model.device)
         self.open = ~torch.tensor(closed, dtype=torch.bool, device=model.device)
         self.prompt_tokens = torch.tensor(prompt_tokens or [prompt_length] * len(closed), device=model.device).double()
+        self.num_read, self.tail = -prompt_length, None  # thinking tokens that were read, and the last of them
         self.declined = torch.zeros_like(self.open)
         self.causes: list[str | None] = [None] * len(closed)
         self.looks = torch.zeros_like(self.open, dtype=torch.long)
@@ -184,11 +185,9 @@ class ValueGuard:
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         length = input_ids.shape[1] - self.prompt_length
-        if length:
-            self.open &= input_ids[:, -1] != self.think_end_id
-        if self.declined.any():
+        rows = self._due(input_ids, length)
+        if self.rule.least_value is not None or self.rule.decline_novel is not None:
             scores = force(scores, self.declined, self.eos_id)
-        rows = (self.open & self._at_boundary(input_ids, length)).nonzero()[:, 0]
         if not len(rows):
             return scores
         with torch.no_grad():
@@ -211,8 +210,7 @@ class ValueGuard:
 
     def _decide(self, rows: Tensor, length: int, p_value: Tensor | None) -> Tensor:
         """Decisions of the rows (R,) behind `length` tokens of thinking; each looks where its price allows a look."""
-        price = price_per_token(self.rule, self.prompt_tokens[rows], float(length))
-        price = torch.as_tensor(price, dtype=torch.float64, device=rows.device).expand(len(rows))
+        price = self._price(rows, length)
         decision = torch.empty(len(rows), dtype=torch.long, device=rows.device)
         peeks = price <= (self.head.config.peek_up_to if self.head.config.peek else -1.0)
         blind = self.head.blind if self.head.config.peek else self.head
@@ -222,12 +220,33 @@ class ValueGuard:
             chosen, look = rows[here], None
             if own.config.peek:
                 self.looks[chosen] += 1
-                closing = self.reader.peek(self.think_end_id)[chosen]
+                closing = self.reader.closing[chosen]
                 look = closing, *sureness(self.reader.model, closing)
             forecast = own(self.reader.states[chosen, -1], torch.full_like(chosen, length), look)
             p = torch.ones(len(chosen), device=rows.device) if p_value is None else p_value[chosen]
             decision[here] = decide(own, forecast, torch.full_like(chosen, length), self.rule, price[here], p)
         return decision
+
+    def _price(self, rows: Tensor, length: int) -> Tensor:
+        """Per thinking token (R,), of the rows (R,)."""
+        price = price_per_token(self.rule, self.prompt_tokens[rows], float(length))
+        return torch.as_tensor(price, dtype=torch.float64, device=rows.device).expand(len(rows))
+
+    def _looks_ahead(self, input_ids: Tensor) -> bool:
+        """Whether a decision that looks follows the forward of these tokens."""
+        offset = self.head.config.step_rule.offset
+        self.tail = (input_ids if self.tail is None else torch.cat([self.tail, input_ids], 1))[:, -1 - offset :]
+        self.num_read += input_ids.shape[1]
+        if self.num_read < 0:
+            return False
+        rows = self._due(self.tail, self.num_read)
+        return bool((self._price(rows, self.num_read) <= self.head.config.peek_up_to).any())
+
+    def _due(self, input_ids: Tensor, length: int) -> Tensor:
+        """The rows (R,) that think and are at a boundary, from the last tokens of all rows."""
+        if length:
+            self.open &= input_ids[:, -1] != self.think_end_id
+        return (self.open & self._at_boundary(input_ids, length)).nonzero()[:, 0]
 
     def _at_boundary(self, input_ids: Tensor, length: int) -> Tensor:
         rule = self.head.config.step_rule
