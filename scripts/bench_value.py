@@ -4,7 +4,7 @@
 
 Decoding: a head that always goes on, with a peek at each boundary and without, so that all three write the same tokens
 (checked), one prompt at a time; the embedded model on problems of its own, and a random Llama of more than 100 million
-parameters with steps of 16 and of 64 tokens. A training step: the embedded base with learning rate 0 and the same
+parameters with steps of 16 tokens. A training step: the embedded base with learning rate 0 and the same
 completions (checked), alone, with the updates of the head, and with its probes too. Rounds change the order; the result
 is the median over rounds of the ratio of processor times, which other processes on the machine do not lengthen much.
 Writes docs/results/value_overhead.json.
@@ -67,6 +67,7 @@ def decoding(model, prompts, step_rule, think_end_id: int, num_tokens: int, roun
             seconds[name] += [taken] if number else []
     total = len(prompts) * num_tokens
     out = {"parameters": model.num_parameters(), "tokens": total, "looks": found["peek"][2],
+           "tokens_between_looks": round(total / max(1, found["peek"][2]), 1),
            "microseconds_alone": round(1e6 * statistics.median(seconds["alone"]) / total, 1)}  # fmt: skip
     for name in ("no_peek", "peek"):
         pairs = list(zip(seconds[name], seconds["alone"], strict=True))
@@ -177,8 +178,7 @@ def train_steps(rounds: int, steps: int) -> dict:
 
 PARTS = {
     "decoding_embedded": lambda args: embedded(args.rounds),
-    "decoding_large_steps_of_16": lambda args: large(16, args.rounds),
-    "decoding_large_steps_of_64": lambda args: large(64, args.rounds),
+    "decoding_large": lambda args: large(16, args.rounds),
     "training": lambda args: train_steps(args.train_rounds, args.steps),
 }
 
@@ -186,9 +186,9 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--rounds", type=int, default=9, help="of decoding")
-    parser.add_argument("--train_rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
+    parser.add_argument("--rounds", type=int, default=5, help="of decoding")
+    parser.add_argument("--train_rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3, help="timed steps a round")
     parser.add_argument("--output_path", type=Path, default=Path("docs/results/value_overhead.json"))
     args = parser.parse_args()
 

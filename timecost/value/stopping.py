@@ -168,7 +168,8 @@ class ValueGuard:
         self.reader = StateReader(model, think_end_id, self._looks_ahead if head.config.peek else None)
         self.head, self.rule, self.prompt_length = head, rule, prompt_length
         self.think_end_id, self.eos_id = think_end_id, eos_id
-        self.step_ids = torch.tensor(head.config.step_rule.token_ids, dtype=torch.long, device=model.device)
+        self.ends_step = torch.zeros(model.get_input_embeddings().num_embeddings, dtype=torch.bool, device=model.device)
+        self.ends_step[list(head.config.step_rule.token_ids)] = True
         self.open = ~torch.tensor(closed, dtype=torch.bool, device=model.device)
         self.prompt_tokens = torch.tensor(prompt_tokens or [prompt_length] * len(closed), device=model.device).double()
         self.num_read, self.tail = -prompt_length, None  # thinking tokens that were read, and the last of them
@@ -254,4 +255,4 @@ class ValueGuard:
             return torch.ones_like(self.open)
         if length <= rule.offset:
             return torch.zeros_like(self.open)
-        return torch.isin(input_ids[:, -1 - rule.offset], self.step_ids)
+        return self.ends_step[input_ids[:, -1 - rule.offset]]
