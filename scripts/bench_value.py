@@ -12,6 +12,7 @@ Writes docs/results/value_overhead.json.
 
 import argparse
 import hashlib
+import json
 import statistics
 import tempfile
 import time
@@ -160,7 +161,7 @@ def training(mode: str, steps: int) -> tuple[float, str]:
 def train_steps(rounds: int, steps: int) -> dict:
     modes = ["alone", "updates", "probes"]
     seconds = {mode: [] for mode in modes}
-    for i in range(rounds):
+    for i in range(rounds):  # each with warm-up steps of its own
         hashes = set()
         for mode in modes[i % 3 :] + modes[: i % 3]:
             taken, digest = training(mode, steps)
@@ -197,9 +198,11 @@ def main() -> None:
     from timecost.evaluation.results import provenance, write_json
 
     torch.set_num_threads(1)
-    result = {name: PARTS[name](args) for name in args.parts}
     args.output_path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(args.output_path, {"result": result, "provenance": provenance()})
+    for name in args.parts:
+        found = {name: {**PARTS[name](args), "provenance": provenance()}}
+        old = json.loads(args.output_path.read_text())["result"] if args.output_path.exists() else {}
+        write_json(args.output_path, {"result": {**old, **found}})
     print(f"wrote {args.output_path}")
 
 
