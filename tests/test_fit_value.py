@@ -48,6 +48,32 @@ def test_enough_loss_calibrates_to_a_price_to_which_generation_clips(folder, cap
     assert json.loads(capsys.readouterr().out)["stop_cause"] == "declined"
 
 
+def test_problems_that_nothing_solves_lower_the_forecast_of_their_kind(tmp_path, capsys):
+    from timecost.evaluation.evaluate import load_model
+    from timecost.value.head import load_value_head
+    from timecost.value.novelty import question_features
+
+    rows = [{"prompt": f"a{i % 10}b?{i // 10}=<think>"} for i in range(60)]
+    (tmp_path / "unsolvable.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    small = ["--num_problems", "60", "--num_samples", "1", "--max_thinking_tokens", "12", "--num_epochs", "60"]
+    fit_value.run(["--model_name_or_path", "arithmetic_base", "--task", "arithmetic", "--output_dir", str(tmp_path),
+                   "--unsolvable_path", str(tmp_path / "unsolvable.jsonl"), "--no_peek", *small])  # fmt: skip
+    assert "120 thoughts on 120 problems" in capsys.readouterr().out
+    model, tokenizer = load_model("arithmetic_base")
+    head = load_value_head(model, tmp_path)
+
+    @torch.no_grad()
+    def start(prompt):
+        ids = tokenizer(prompt)["input_ids"]
+        state = model.base_model(torch.tensor([ids])).last_hidden_state[:, -1]
+        p_value = head.novelty.p_value(question_features(model, [ids]))
+        return float(head(state, torch.tensor([0])).value[0, -1]), float(p_value)
+
+    usual, told = start("a7b-3=<think>"), start("a7b?3=<think>")
+    assert told[0] < 0.5 * usual[0]
+    assert told[1] < 0.2 <= usual[1], "what is usual is fitted to solvable problems alone"
+
+
 def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic):
     from dataclasses import replace
 
@@ -56,12 +82,16 @@ def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic)
 
     task = replace(get_task("arithmetic"), exact_answer=False)
     model, tokenizer = load_model(tiny_arithmetic)
-    problems = fit_value.load_rows(task, tokenizer, "train", 3, 0)
+    problems = [*fit_value.load_rows(task, tokenizer, "train", 3, 0), {"prompt": "a7b?3=<think>", "answer": None}]
     traces = fit_value.probe_problems(
         model, tokenizer, task, problems, num_samples=2, num_probe_samples=2, max_probes=2, max_thinking_tokens=8,
         max_answer_tokens=4,
     )  # fmt: skip
-    assert traces.problem.tolist() == [0, 0, 1, 1, 2, 2] and not torch.isnan(traces.end_value).any()
+    assert (
+        traces.problem.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+        and traces.end_value[-2:].tolist() == [0, 0]
+        and not torch.isnan(traces.end_value).any()
+    )
     assert set(traces.value[~torch.isnan(traces.value)].tolist()) <= {0.0, 0.5, 1.0}
     assert (traces.num_thinking <= 8).all()
 

@@ -63,8 +63,13 @@ def probe_problems(
         return [c.completion_ids for c in found]
 
     def verify(texts, indices):
-        verdicts = task.verify(texts, [problems[i]["answer"] for i in indices])
-        return [None if verdict.status == "verifier_error" else verdict.score for verdict in verdicts]
+        gold = [problems[i]["answer"] for i in indices]
+        solvable = [k for k, answer in enumerate(gold) if answer is not None]
+        scores: list[float | None] = [0.0] * len(texts)
+        verdicts = task.verify([texts[k] for k in solvable], [gold[k] for k in solvable])
+        for k, verdict in zip(solvable, verdicts, strict=True):
+            scores[k] = None if verdict.status == "verifier_error" else verdict.score
+        return scores
 
     return sample_answers(
         model, tokenizer, traces, verify, sample, [think_end_id], num_samples=num_probe_samples, max_probes=max_probes,
@@ -94,6 +99,7 @@ def build_parser() -> Parser:
     add("--output_dir", help="folder for the head (default: the model's own)")
     add("--split", default="train", help="split of the task (default: train)")
     add("--num_problems", type=int, default=4000, help="number of problems (default: 4000)")
+    add("--unsolvable_path", help="JSONL file of prompts that no answer solves, for a head that declines their kind")
     add("--num_samples", type=int, default=2, help="thoughts sampled for each problem (default: 2)")
     add("--num_probe_samples", type=int, default=4, help="answers sampled at each probe (default: 4)")
     add("--max_probes", type=int, help="boundaries probed in each thought (default: all)")
@@ -124,18 +130,22 @@ def run(argv: list[str]) -> None:
     import torch
 
     from timecost.evaluation.evaluate import load_model
+    from timecost.generate import as_prompt, read_prompts
     from timecost.generation import encode
     from timecost.value.fitting import FitConfig, fit_value_head
     from timecost.value.head import save_value_head
     from timecost.value.novelty import fit_novelty, question_features
     from timecost.value.probes import attends_alone, step_rule
 
+    rows = [] if args.unsolvable_path is None else read_prompts(args.unsolvable_path)
     model, tokenizer = load_model(args.model_name_or_path)
+    unsolvable = [{"prompt": as_prompt(row["prompt"], tokenizer), "answer": None} for row in rows]
     problems = load_rows(task, tokenizer, args.split, args.num_problems, args.seed)
     traces = probe_problems(
-        model, tokenizer, task, problems, num_samples=args.num_samples, num_probe_samples=args.num_probe_samples,
-        max_probes=args.max_probes, max_thinking_tokens=args.max_thinking_tokens,
-        max_answer_tokens=args.max_answer_tokens, seed=args.seed, batch_size=args.batch_size,
+        model, tokenizer, task, problems + unsolvable, num_samples=args.num_samples,
+        num_probe_samples=args.num_probe_samples, max_probes=args.max_probes,
+        max_thinking_tokens=args.max_thinking_tokens, max_answer_tokens=args.max_answer_tokens, seed=args.seed,
+        batch_size=args.batch_size,
     )  # fmt: skip
     head = fit_value_head(
         traces,
@@ -150,7 +160,7 @@ def run(argv: list[str]) -> None:
         held_out[0], held_out[1] = True, False
         head.knows_questions(fit_novelty(question_features(model, prompts), held_out))
     save_value_head(head, folder)
-    print(f"{len(traces)} boundaries of {len(traces.problem)} thoughts on {len(problems)} problems")
+    print(f"{len(traces)} boundaries of {len(traces.problem)} thoughts on {len(problems) + len(unsolvable)} problems")
     print(f"wrote {folder}/value_head.safetensors: calibrate it with `timecost calibrate-value`")
 
 
