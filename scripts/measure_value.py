@@ -492,15 +492,16 @@ NOVEL = 0.0025  # share of usual questions that may be declined for being novel
 DECLINED = 0.005  # share of tuning problems that the base solves every second time that may be declined
 
 
-def measure_declining(lab, head, sizes: dict, known: set[str], tune, test, price: float = 0.001) -> dict:
+def measure_declining(lab, head, sizes: dict, known: set[str], tune, tests: dict, price: float = 0.001) -> dict:
     """Share of problems declined, and tokens spent on them, before the first token.
 
     By what the question looks like, which is fitted to solvable problems alone; by what the forecast says of it, the
-    least value being chosen on tuning problems; and by either. `tune` and `test` are (problems, traces). Unsolvable
-    problems that are `known` to the head, by their prompts, are left out.
+    least value being chosen on tuning problems; and by either. `tune` and each of `tests` are (problems, traces).
+    Unsolvable problems that are `known` to the head, by their prompts, are left out.
     """
     import torch
 
+    from timecost.value.calibration import binomial_interval
     from timecost.value.novelty import fit_novelty
     from timecost.value.rivals import outcome
     from timecost.value.stopping import DECLINE, StopRule, decide, first_stop
@@ -530,13 +531,20 @@ def measure_declining(lab, head, sizes: dict, known: set[str], tune, test, price
         if declined(*tune, float(candidate), None)[0][keep].mean() > DECLINED:
             break
         least = float(candidate)
-    keep = solvable_half(test[1])
-    kept = per_problem(test[1], keep * 1.0, False)
+
+    def solvable_declined(test, rule):
+        """Of the problems that the model answers at least every second time: as drawn, and each of them once."""
+        of_test, keep = declined(*test, *rule)[0], solvable_half(test[1])
+        by_problem, kept = (per_problem(test[1], x * keep, False) for x in (of_test, 1.0))
+        count, total = int((by_problem > 0).sum()), int((kept > 0).sum())
+        once = [count / total, *binomial_interval(count, total)]
+        return {"as_drawn": estimate(by_problem, kept), "distinct": [round(x, 5) for x in once], "problems": total}
+
     unsolved = {kind: unsolvable(kind, sizes["unsolvable"], 3) for kind in (*SEEN, *UNSEEN)}
     result = {"price": price, "least_value": round(least, 2), "novel": NOVEL, "usual_questions": len(novelty.usual)}
     for name, rule in (("novelty", (None, NOVEL)), ("forecast", (least, None)), ("both", (least, NOVEL))):
-        of_test, _ = declined(*test, *rule)
-        result[name] = {"solvable_declined": estimate(per_problem(test[1], of_test * keep, False), kept), "kinds": {}}
+        of_tests = {key: solvable_declined(test, rule) for key, test in tests.items()}
+        result[name] = {"solvable_declined": of_tests, "kinds": {}}
         for kind, problems in unsolved.items():
             traces = lab.unsolvable("test", kind, sizes["unsolvable"], 3)
             fresh = [prompt not in known for prompt, _ in problems]
@@ -721,9 +729,14 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
         told = [lab.unsolvable("fit", kind, n, 1) for kind, n in kinds.items()]
         known = {prompt for kind, n in kinds.items() for prompt, _ in unsolvable(kind, n, 1)}
         problems = solvable("validation", sizes["decline_tune"], 9)
+        drawn = solvable("test", sizes["guarantee"], 4)  # one thought each: it stands for how often the base is right
+        tests = {
+            "test": (solvable("test", sizes["test"], 3), test),
+            "more, one thought each": (drawn, lab.traces("guarantee-test", drawn, 1, 4)),
+        }
         result["declining"] = measure_declining(
             lab, lab.declining_head(join([fit, *told])), sizes, known,
-            (problems, lab.traces("decline-tune", problems, 2, 9)), (solvable("test", sizes["test"], 3), test),
+            (problems, lab.traces("decline-tune", problems, 2, 9)), tests,
         )  # fmt: skip
     if "seeds" in parts:
         found_seeds = found or policies(heads, test_views, tune_views, tune, test)
