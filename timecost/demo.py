@@ -267,9 +267,7 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--num_problems", type=int, default=NUM_PROBLEMS, help="problems to evaluate on")
     parser.add_argument("--num_samples", type=int, default=NUM_SAMPLES, help="samples per problem")
     backbone = parser.add_mutually_exclusive_group()
-    start.add_argument(
-        "--backbone", choices=tuple(BACKBONES), default="llama", help="of the packaged model to start from"
-    )
+    backbone.add_argument("--backbone", choices=tuple(BACKBONES), default="llama", help="of the packaged model")
     backbone.add_argument("--model_name_or_path", help="another model to start from")
     args = vars(parser.parse_args(argv))
     args["model_name_or_path"] = args["model_name_or_path"] or BACKBONES[args["backbone"]]
