@@ -368,7 +368,7 @@ def main() -> None:
         sub.add_argument("--threads", type=int, default=1)
         sub.add_argument("--output_path", type=Path, default=Path(f"docs/results/bmojo_{name}.json"))
         if name == "mqar":
-            sub.add_argument("--parts", default="64,128,256,longer,selection,sizes,filler", help="of these; see mqar_cells")
+            sub.add_argument("--parts", default="64,128,256,longer,selection,sizes,filler", help="see mqar_cells")
             sub.add_argument("--models", default="", help="only these")
             sub.add_argument("--rates", default=",".join(map(str, RATES)), help="learning rates, the same for all")
             sub.add_argument("--seeds", default="0,1,2")
@@ -376,9 +376,7 @@ def main() -> None:
             sub.add_argument("--ledger", type=Path, default=Path("outputs/bmojo_mqar.jsonl"))
             continue
         if name == "rollout":
-            sub.add_argument(
-                "--models", default="arithmetic_base_bmojo,arithmetic_base", help="folders or names"
-            )
+            sub.add_argument("--models", default="arithmetic_base_bmojo,arithmetic_base", help="folders or names")
             sub.add_argument("--num_problems", type=int, default=128)
             continue
         swaps = name == "swaps"
