@@ -274,6 +274,15 @@ class BMojoAttention(nn.Module):
             F.scaled_dot_product_attention(shared, key, value, mask, dropout).unflatten(2, (-1, length)).flatten(1, 2)
         )
 
+    def attend_parts(self, query, keys, values, mask):
+        """`attend` of one query a row, whose keys and values lie in several tensors: only their scores are joined."""
+        shared = query.unflatten(1, (-1, self.groups)).flatten(2, 3) * self.head_dim**-0.5
+        scores = torch.cat([shared @ key.mT for key in keys], dim=-1).masked_fill(~mask, NEVER)
+        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+        weights = F.dropout(weights, self.dropout, self.training).split([key.shape[2] for key in keys], dim=-1)
+        out = sum(weight @ value for weight, value in zip(weights, values, strict=True))
+        return out.flatten(1, 2)[:, :, None]
+
     def frames(self, new: dict, layout: Layout, past: dict) -> dict:
         """Cached and new tokens side by side, from one chunk (fading: two) before the first chunk of queries on.
 
@@ -438,8 +447,7 @@ class BMojoAttention(nn.Module):
             values.insert(0, past["eidetic_value"])
             beyond = past["eidetic_position"] <= layout.position - window
             masks.insert(0, (past["eidetic_score"] != NEVER) & beyond)
-        mask = torch.cat(masks, dim=-1)[:, None, None]
-        out = self.attend(query, torch.cat(keys, dim=2), torch.cat(values, dim=2), mask)
+        out = self.attend_parts(query, keys, values, torch.cat(masks, dim=-1)[:, None, None])
         keep.update(cached)
         full = [row for row, offset in enumerate(offsets) if offset == window - 1]
         if full:
