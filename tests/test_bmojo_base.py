@@ -53,18 +53,13 @@ def test_without_its_eidetic_memory_it_forgets_operands(tmp_path):
 
 
 @pytest.mark.slow
-def test_reinforcement_learning_moves_it(tmp_path):
-    options = [
-        "--config",
-        "arithmetic_levin",
-        "--model_name_or_path",
-        "arithmetic_base_bmojo",
-        "--output_dir",
-        str(tmp_path),
-    ]
-    options += ["--max_steps", "2", "--per_device_train_batch_size", "8", "--gradient_accumulation_steps", "1"]
-    options += ["--num_generations", "4", "--max_completion_length", "32", "--num_eval_problems", "4"]
-    assert main(["train", *options, "--num_train_problems", "16", "--logging_steps", "1", "--eval_strategy", "no"]) == 0
+def test_reinforcement_learning_moves_it_and_resumes(tmp_path):
+    options = ["--config", "arithmetic_levin", "--model_name_or_path", "arithmetic_base_bmojo"]
+    options += ["--output_dir", str(tmp_path), "--save_steps", "1", "--per_device_train_batch_size", "8"]
+    options += ["--gradient_accumulation_steps", "1", "--num_generations", "4", "--max_completion_length", "32"]
+    options += ["--num_eval_problems", "4", "--num_train_problems", "16", "--logging_steps", "1"]
+    assert main(["train", *options, "--eval_strategy", "no", "--max_steps", "1"]) == 0
+    assert main(["train", *options, "--eval_strategy", "no", "--max_steps", "2", "--resume", "auto"]) == 0
     summary = json.loads((tmp_path / "train_summary.json").read_text())
     assert summary["global_step"] == 2 and summary["metrics"]["timecost/tokens"] > 1
     before, after = (load_file(folder / "model.safetensors") for folder in (FOLDER, tmp_path))
