@@ -112,8 +112,8 @@ class BMojoConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def to_dict(self) -> dict:
-        """Without layer_types, which follow from the rest: transformers' Trainer reads the config of a checkpoint as one
-        of no model in particular, which knows only its own types."""
+        """Without layer_types, which follow from the rest: transformers' Trainer reads a checkpoint's config as that of
+        no model in particular, which knows only its own types."""
         return {name: value for name, value in super().to_dict().items() if name != "layer_types"}
 
     @property
