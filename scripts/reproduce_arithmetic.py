@@ -2,10 +2,11 @@
 
     python scripts/reproduce_arithmetic.py --jobs 2
 
-Three sets of runs from the embedded base, by the packaged recipes with the changes named in `plan`:
+Sets of runs from the embedded base, by the packaged recipes with the changes named in `plan`:
     main        accuracy and levin, seeds 0, 1, 2: 2,000 test problems and 1,000 with untrained combinations
     elasticity  levin at other elasticities, the same seeds and test problems
     forms       other forms of levin and ways to keep exploring, seed 0, on validation problems
+    bmojo       the same as main, from the embedded B'MOJO
 A run that is already there is not made again, so an interrupted reproduction goes on where it stopped.
 """
 
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 SEEDS = (0, 1, 2)
@@ -38,14 +40,18 @@ class Run:
     overrides: dict = field(default_factory=dict)
     task: str = "arithmetic"
     num_samples: int = 8
+    model: str = "arithmetic_base"
 
 
 def plan() -> dict[str, list[Run]]:
     main_splits = {"test": 2000, "held_out": 1000}
-    sets = {"main": [Run("base", None, main_splits)], "elasticity": [], "forms": []}
-    for seed in SEEDS:
-        for arm in ("accuracy", "levin"):
-            sets["main"].append(Run(f"{arm}-{seed}", f"arithmetic_{arm}", main_splits, {"seed": seed}))
+    sets = {"main": [], "elasticity": [], "forms": [], "bmojo": []}
+    for name, prefix, model in (("main", "", "arithmetic_base"), ("bmojo", "bmojo_", "arithmetic_base_bmojo")):
+        sets[name].append(Run(f"{prefix}base", None, main_splits, model=model))
+        for seed in SEEDS:
+            for arm in ("accuracy", "levin"):
+                overrides = {"seed": seed, "model_name_or_path": model}
+                sets[name].append(Run(f"{prefix}{arm}-{seed}", f"arithmetic_{arm}", main_splits, overrides))
     for elasticity in ELASTICITIES:
         for seed in SEEDS:
             overrides = {"seed": seed, "time_elasticity": elasticity}
@@ -70,7 +76,7 @@ def make(run: Run, folder: Path) -> None:
                 [sys.executable, "-m", "timecost.cli", *arguments], env=environment, stdout=log, stderr=log, check=True
             )
 
-    model = "arithmetic_base"
+    model = run.model
     if run.recipe:
         model = str(here / "model")
         if not (here / "model" / "train_summary.json").exists():
@@ -133,10 +139,10 @@ def short(record: dict, *, compared: bool = False) -> dict:
     return {key: record[key] for key in (*SHORT, *(COMPARED if compared else ())) if key in record}
 
 
-def summarise_main(results: Results) -> dict:
+def summarise_main(results: Results, prefix: str = "") -> dict:
     from timecost.evaluation.figures import style_frontier, style_points
 
-    base = results.record(["base"], "test")
+    base = results.record([f"{prefix}base"], "test")
     out = {
         "base": {**base},
         "base_styles_forced": {s: {"tokens": t, "accuracy": a} for s, (t, a) in style_points(base).items()},
@@ -145,11 +151,11 @@ def summarise_main(results: Results) -> dict:
     }
     groups = [[f"{seed}"] for seed in SEEDS] + [[str(seed) for seed in SEEDS]]
     for seeds in groups:
-        accuracy, levin = ([f"{arm}-{seed}" for seed in seeds] for arm in ("accuracy", "levin"))
+        accuracy, levin = ([f"{prefix}{arm}-{seed}" for seed in seeds] for arm in ("accuracy", "levin"))
         entry = {
             "seeds": seeds,
-            "accuracy": results.record(accuracy, "test", ["base"]),
-            "levin": results.record(levin, "test", ["base"]),
+            "accuracy": results.record(accuracy, "test", [f"{prefix}base"]),
+            "levin": results.record(levin, "test", [f"{prefix}base"]),
             "levin_against_accuracy": compared(results.record(levin, "test", accuracy)),
             "held_out": {
                 "accuracy": short(results.record(accuracy, "held_out")),
@@ -212,6 +218,7 @@ def main() -> None:
     from timecost.evaluation.results import finite, provenance, write_json
 
     summaries = {"main": summarise_main, "elasticity": summarise_elasticity, "forms": summarise_forms}
+    summaries["bmojo"] = partial(summarise_main, prefix="bmojo_")
     args.output_path.mkdir(parents=True, exist_ok=True)
     for name in names:
         command = "python " + " ".join(sys.argv)

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from processes import finish
 
 from timecost import demo
 from timecost.errors import UserError
+from timecost.tasks import resolve_model
 
 TRAIN_LOG = """timecost train: importing torch and TRL ...
 {'loss': '0.1', 'timecost/accuracy': '0.5', 'timecost/tokens': '20', 'epoch': '0.1'}
@@ -91,9 +93,21 @@ def test_wrong_options_are_one_line(tmp_path):
         (["--steps", "0"], "steps is 0"),
         (["--model_name_or_path", str(tmp_path)], "no config.json"),
         (["--stepz", "1"], "did you mean '--steps'"),
+        (["--backbone", "bmojo", "--model_name_or_path", str(tmp_path)], "not allowed with argument --backbone"),
+        (["--backbone", "mamba"], "invalid choice: 'mamba'"),
     ):
         with pytest.raises(UserError, match=message):
             demo.run(["--out", str(tmp_path / "out"), *options])
+
+
+@pytest.mark.parametrize("backbone", demo.BACKBONES)
+def test_a_backbone_is_a_packaged_model(monkeypatch, tmp_path, backbone):
+    given = []
+    monkeypatch.setattr(demo, "demo", lambda **options: given.append(options["model_name_or_path"]) or [])
+    monkeypatch.setattr(demo, "one_problem", lambda out: "")
+    demo.run(["--out", str(tmp_path), "--backbone", backbone])
+    folder = resolve_model(given[0])
+    assert json.loads((Path(folder) / "config.json").read_text())["model_type"] == backbone
 
 
 def test_table_leaves_the_reference_without_a_comparison():

@@ -22,6 +22,7 @@ from timecost.errors import UserError
 # label -> packaged recipe
 ARMS = {"accuracy": "arithmetic_accuracy", "levin": "arithmetic_levin", "budget": "arithmetic_budget"}
 BUDGETS = {"budget": ["--budgets", "8,16,32,64,inf", "--enforce", "hard"]}  # label -> where it is evaluated
+BACKBONES = {"llama": "arithmetic_base", "bmojo": "arithmetic_base_bmojo"}
 SHOWN = ("8", "16", "32", "64")  # at which one problem is printed
 REFERENCE = "accuracy"  # what the speed-up is measured against
 NUM_STEPS = 90
@@ -266,11 +267,15 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of training and sampling (default: 0)")
     parser.add_argument("--num_problems", type=int, default=NUM_PROBLEMS, help="problems to evaluate on")
     parser.add_argument("--num_samples", type=int, default=NUM_SAMPLES, help="samples per problem")
-    parser.add_argument("--model_name_or_path", default="arithmetic_base", help="model to start from")
-    args = parser.parse_args(argv)
+    backbone = parser.add_mutually_exclusive_group()
+    backbone.add_argument("--backbone", choices=tuple(BACKBONES), default="llama", help="of the packaged model")
+    backbone.add_argument("--model_name_or_path", help="another model to start from")
+    args = vars(parser.parse_args(argv))
+    args["model_name_or_path"] = args["model_name_or_path"] or BACKBONES[args["backbone"]]
+    del args["backbone"]
     started = time.monotonic()
-    records = demo(**vars(args))
+    records = demo(**args)
     minutes = (time.monotonic() - started) / 60
     print(table(records))
-    print(one_problem(Path(args.out)))
-    print(f"{minutes:.1f} minutes. The report: {Path(args.out) / 'report.html'}")
+    print(one_problem(Path(args["out"])))
+    print(f"{minutes:.1f} minutes. The report: {Path(args['out']) / 'report.html'}")

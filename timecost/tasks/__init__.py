@@ -38,7 +38,8 @@ TASKS = {
     "multiarith": "timecost.tasks.multiarith:MULTIARITH",
     "svamp": "timecost.tasks.svamp:SVAMP",
 }
-MODELS = {"arithmetic_base": Path(__file__).parent / "arithmetic_base"}  # models that come with the package
+# Models that come with the package, name -> folder: a Llama and, made from it, a B'MOJO
+MODELS = {name: Path(__file__).parent / name for name in ("arithmetic_base", "arithmetic_base_bmojo")}
 
 
 class Solution(NamedTuple):
