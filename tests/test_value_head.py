@@ -97,11 +97,13 @@ def test_a_look_is_the_state_of_the_closing_token_and_leaves_generation_as_it_wa
         with StateReader(model) as reader:
             model(longer[0], attention_mask=longer[1], position_ids=(longer[1].cumsum(1) - 1).clamp_min(0))
             closed = reader.states[:, -1]
+        follows = model.get_output_embeddings()(closed)
         cache = DynamicCache(config=model.config)
         with StateReader(model, 5, lambda input_ids: input_ids.shape[1] == 4) as reader:
             logits = model(ids, attention_mask=mask, position_ids=position, past_key_values=cache).logits
             assert cache.get_seq_length() == 4 and reader.states.shape[1] == 4
             torch.testing.assert_close(reader.closing, closed, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(reader.closing_logits, follows, atol=1e-5, rtol=1e-4)
             torch.testing.assert_close(logits, free, atol=1e-5, rtol=1e-4)
             model(ids[:, :1], attention_mask=longer[1], position_ids=position[:, -1:] + 1, past_key_values=cache)
             assert cache.get_seq_length() == 5 and reader.closing is None, "not asked for there"

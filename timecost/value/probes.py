@@ -333,8 +333,12 @@ def commonest(texts: list[str]) -> int:
 @torch.no_grad()
 def sureness(model, closing: Tensor) -> tuple[Tensor, Tensor]:
     """Confidence and entropy (B,), in nats, of the first token that would follow states (B, H)."""
-    head = model.get_output_embeddings()
-    log_probs = head(closing.to(model.device, model.dtype)).float().log_softmax(-1).to(closing.device)
+    return sureness_of(model.get_output_embeddings()(closing.to(model.device, model.dtype)).to(closing.device))
+
+
+def sureness_of(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence and entropy (B,), in nats, of logits (B, V)."""
+    log_probs = logits.float().log_softmax(-1)
     return log_probs.max(-1).values.exp(), -(log_probs.exp() * log_probs).sum(-1)
 
 
@@ -360,27 +364,32 @@ class StateReader:
     """Holds the last hidden states of a model's newest forward; a context manager.
 
     Where `ahead(input_ids)` says so, `token_id` is run behind the tokens of a forward as if it were written next in
-    every row, and `closing` holds its states. It rides along: where weights are what a forward waits for, two tokens
-    take hardly longer than one. Outputs and the cache of generation are what they would be without it. Raises UserError
-    for a model without a cache that can be wound back.
+    every row, and `closing` and `closing_logits` hold its states and what would follow. It rides along: where weights
+    are what a forward waits for, two tokens take hardly longer than one. Outputs and the cache of generation are what
+    they would be without it. Raises UserError for a model without a cache that can be wound back.
     """
 
     def __init__(self, model, token_id: int = 0, ahead: Callable[[Tensor], bool] | None = None):
         self.model, self.token_id, self.ahead = model, token_id, ahead
         self.states: Tensor | None = None  # (B, L, H)
         self.closing: Tensor | None = None  # (B, H), None where the newest forward was not looked beyond
+        self.closing_logits: Tensor | None = None  # (B, V)
 
     def __enter__(self) -> "StateReader":
         backbone = backbone_of(self.model)
         self.handles = [backbone.register_forward_hook(self._read, with_kwargs=True)]
         if self.ahead is not None:
-            self.handles.append(backbone.register_forward_pre_hook(self._append, with_kwargs=True))
+            head = self.model.get_output_embeddings()
+            self.handles += [
+                backbone.register_forward_pre_hook(self._append, with_kwargs=True),
+                head.register_forward_pre_hook(self._append_state), head.register_forward_hook(self._read_logits),
+            ]  # fmt: skip
         return self
 
     def __exit__(self, *error) -> None:
         for handle in self.handles:
             handle.remove()
-        self.states = self.closing = None
+        self.states = self.closing = self.closing_logits = None
 
     def _append(self, module, arguments, keywords):
         self.looks = self.ahead(keywords["input_ids"])
@@ -404,6 +413,13 @@ class StateReader:
             output.last_hidden_state = self.states
             keywords["past_key_values"].crop(-1)
         return output
+
+    def _append_state(self, module, arguments):
+        return (torch.cat([arguments[0], self.closing[:, None]], 1),) if self.looks else None
+
+    def _read_logits(self, module, arguments, output):
+        self.closing_logits = output[:, -1] if self.looks else None
+        return output[:, :-1] if self.looks else output
 
 
 def attends_alone(model) -> bool:

@@ -18,7 +18,7 @@ from timecost.errors import UserError
 from timecost.forcing import force
 from timecost.value.head import Forecast, ValueHead
 from timecost.value.novelty import question_features
-from timecost.value.probes import StateReader, sureness
+from timecost.value.probes import StateReader, sureness_of
 
 GO_ON, STOP, DECLINE = 0, 1, 2
 RULES = ("open", "closed")
@@ -221,8 +221,7 @@ class ValueGuard:
             chosen, look = rows[here], None
             if own.config.peek:
                 self.looks[chosen] += 1
-                closing = self.reader.closing[chosen]
-                look = closing, *sureness(self.reader.model, closing)
+                look = self.reader.closing[chosen], *sureness_of(self.reader.closing_logits[chosen])
             forecast = own(self.reader.states[chosen, -1], torch.full_like(chosen, length), look)
             p = torch.ones(len(chosen), device=rows.device) if p_value is None else p_value[chosen]
             decision[here] = decide(own, forecast, torch.full_like(chosen, length), self.rule, price[here], p)
