@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "generate": {"generation", "evaluation", *MIDDLE},
     "evaluation": {"model_card", "generation", "counter_sampler", "loading", "models", *MIDDLE},
     "train": {"trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
-    "fit_value": {"evaluation", "generation", *MIDDLE},
+    "fit_value": {"evaluation", "generate", "generation", *MIDDLE},
     "calibrate_value": {"evaluation", "fit_value", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name

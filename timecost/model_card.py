@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from timecost.errors import UserError
-from timecost.evaluation.results import key_of
 
 CARD = "README.md"
 BEGIN, END = "<!-- timecost: evaluation -->", "<!-- timecost: end of evaluation -->"
@@ -252,7 +251,7 @@ def update_card(folder: str | Path, records: list[dict]) -> Path:
     card.data.eval_results = [
         eval_result(
             record["task"], record["split"], kind, name, round(record[key], 4),
-            {"budget": key_of(record)[2], "enforce": enforced(record), "temperature": record["temperature"]},
+            {"budget": budget_of(record), "enforce": enforced(record), "temperature": record["temperature"]},
         )
         for record in records
         for kind, name, key in (("accuracy", "accuracy (pass@1)", "accuracy"), ("tokens", "mean tokens", "tokens_mean"))
@@ -270,6 +269,11 @@ def calibration(folder: str | Path) -> dict | None:
         return None
 
 
+def budget_of(record: dict) -> str:
+    """The budget of a record, with the price where a value head decided."""
+    return f"auto at {record['price']}" if record.get("price") else record["budget"]
+
+
 def enforced(record: dict) -> str:
     return record.get("enforce", "none")
 
@@ -283,7 +287,7 @@ def measured_text(records: list[dict], kept: dict | None) -> str:
         return value if low is None or high is None else f"{value} [{scale * low:.1f}, {scale * high:.1f}]"
 
     rows = [
-        (r["task"], key_of(r)[2], enforced(r), bracketed(r, "accuracy", 100), bracketed(r, "tokens_mean", 1),
+        (r["task"], budget_of(r), enforced(r), bracketed(r, "accuracy", 100), bracketed(r, "tokens_mean", 1),
          f"{r['tokens_p95']:.0f}", f"{r['num_problems']} x {r['num_samples']}")
         for r in records
     ]  # fmt: skip
