@@ -44,7 +44,9 @@ def page(tmp_path_factory) -> Path:
     steps = [{"text": "<dir", "tokens": 3, "value": 0.7}, {"text": "ect>7", "tokens": 6, "value": 0.1}]
     for row in rows_of["levin", "8"]:
         if row["style"] == "direct" and row["sample"] == 0:
-            row |= {"value_at_start": 0.4, "steps": steps}
+            memory = {"window": 2, "size": 2, "num_prompt": 2, "tokens": ["<b>a</b>", "b", "c", "d", "\u202ee"],
+                      "layers": [[[0, 3], [2, 3]], [[0, 2], [1, 3], [3, 3]]]}  # fmt: skip
+            row |= {"value_at_start": 0.4, "steps": steps, **({"memory": memory} if row["problem"] == 2 else {})}
     return write_report(write(tmp_path_factory.mktemp("page"), rows_of))
 
 
@@ -104,6 +106,25 @@ def test_one_problem_stands_side_by_side(browser, page):
     assert texts(browser, "#prompt") != before
 
 
+def test_what_a_memory_kept_follows_layer_and_time(browser, page):
+    browser.open(page)
+    kept = "#cards .remembered mark"
+    assert texts(browser, kept) == ["<b>a</b>", "b", "c", "d"]
+    assert "While tokens 5 to 5 of 5 come: its layers keep 2, 2 of at most 2 tokens." in texts(browser, "#cards p")
+    assert browser.run(f"[...document.querySelectorAll('{kept}')].map((one) => one.title)") == [
+        f"kept by layer {i}" for i in (1, 2, 1, 2)
+    ]
+    type_into(browser, "#m-layer", "1")
+    assert texts(browser, kept) == ["b", "d"]
+    type_into(browser, "#m-time", "1")
+    assert texts(browser, kept) == ["<b>a</b>", "b"] and texts(browser, "#cards .later") == ["\u27e8U+202E\u27e9e"]
+    assert texts(browser, "#cards .near") == ["c", "d"]
+    type_into(browser, "#m-time", "0")
+    assert texts(browser, kept) == []
+    type_into(browser, "#pick", "0" if browser.run("document.getElementById('pick').value") == "1" else "1")
+    assert browser.run("document.getElementById('memory').hidden") and texts(browser, ".remembered") == []
+
+
 def test_the_viewer_filters_pages_and_shows_hostile_text_as_text(browser, page):
     browser.open(page)
     total = len(range(2)) * 2 * NUM_SAMPLES * 5
@@ -130,7 +151,8 @@ def test_the_keyboard_reaches_and_works_everything(browser, page):
     for _ in range(130):
         browser.press("Tab")
         reached.add(browser.run("document.activeElement.id || document.activeElement.tagName"))
-    assert {"pick", "filter", "s-setting", "s-status", "s-text", "s-more", "SUMMARY", "BUTTON", "t0-limit"} <= reached
+    assert {"pick", "filter", "s-setting", "s-status", "s-text", "s-more", "SUMMARY", "BUTTON", "t0-limit",
+            "m-layer", "m-time"} <= reached  # fmt: skip
     browser.run("document.querySelector('#table thead button').focus()")
     browser.press("Enter")
     assert browser.run("document.querySelector('#table th').getAttribute('aria-sort')") == "ascending"

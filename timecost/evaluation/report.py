@@ -143,7 +143,8 @@ def page(found: dict, base: str | None, drawn: dict) -> dict:
     return {
         "tasks": tasks, "table": tables, "data": as_script(data) if data["samples"] else None, "shown": data["shown"],
         "total": data["total"], "num_problems": data["num_problems"], "problems_shown": len(data["problems"]),
-        "budgets": has_budgets(records), "steps": any(sample[-1] for sample in data["samples"]),
+        "budgets": has_budgets(records), "steps": any(sample[-2] for sample in data["samples"]),
+        "memory": any(sample[-1] for sample in data["samples"]),
         "provenance": found["provenance"], "notes": [visible(note) for note in found["notes"]],
         "seeds": ", ".join(seeds), "version": __version__, "models": len({record["model"] for record in records}),
     }  # fmt: skip
