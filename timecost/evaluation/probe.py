@@ -104,10 +104,10 @@ def probe_model(
 def read_rows(model, tokenizer, task, rows: list[dict]) -> tuple[list[dict], list]:
     """Those of the rows whose thinking can be read back into token ids, and their traces."""
     from timecost.budget import ladder_of, round_down
-    from timecost.generation import encode, single_id
+    from timecost.generation import encode
     from timecost.value.probes import Trace, step_boundaries, step_rule
 
-    rule, think_end_id = step_rule(tokenizer, task.step_end), single_id(tokenizer, task.think_end)
+    rule = step_rule(tokenizer, task.step_end)
     kept, traces = [], []
     for row in rows:
         thinking, closed, _ = row["completion"].partition(task.think_end)

@@ -21,8 +21,8 @@ Samples of a B'MOJO also say which tokens its eidetic memory kept:
     "memory": {"window": 16, "size": 32, "num_prompt": 9, "tokens": ["a", "7", ...], "layers": [[[1, 3], ...], ...]}
 
 `tokens` are the texts of prompt and completion, and each layer lists the tokens that its set of `size` places ever held
-as [position, chunk]: the set takes a token once its chunk of `window` tokens is full, and `chunk` is the first one whose
-queries do not find it there any more. Rows of samples.jsonl may carry all these keys.
+as [position, chunk]: the set takes a token once its chunk of `window` tokens is full, and `chunk` is the first one
+whose queries do not find it there any more. Rows of samples.jsonl may carry all these keys.
 """
 
 import json
