@@ -1,7 +1,7 @@
 """The trainer on an untrained two-layer model: what reaches TRL, what is logged, what is refused."""
 
-import sys
 import inspect
+import sys
 
 import pytest
 import torch
@@ -119,8 +119,8 @@ def test_trackio_gets_metrics_and_the_table_of_completions(tiny_arithmetic, tmp_
         if name.partition(".")[0] == "trackio" and hasattr(module, "TRACKIO_DIR"):
             monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "trackio")
     trainer = make_trainer(
-        tiny_arithmetic, tmp_path, report_to="trackio", project="sums", run_name="one", log_completions=True, max_steps=1,
-    )  # fmt: skip
+        tiny_arithmetic, tmp_path, report_to="trackio", project="sums", log_completions=True, max_steps=1
+    )
     trainer.train()
     (database,) = (tmp_path / "trackio").glob("*.db")
     with sqlite3.connect(database) as connection:
