@@ -1,11 +1,11 @@
 """B'MOJO measured: recall beyond the window, speed of training and of decoding, bytes of the cache.
 
-    python scripts/bench_bmojo.py mqar --parts 64,128,256,selection,sizes,filler   # recall; resumable (--ledger)
-    python scripts/bench_bmojo.py speed                                            # training tokens/s, L = 1024
-    python scripts/bench_bmojo.py decode --contexts 8192,32768                     # ms a token against Llama
-    python scripts/bench_bmojo.py bytes --contexts 2048,8192,32768
-    python scripts/bench_bmojo.py swaps                                            # chunks against steps, by dtype
-    python scripts/bench_bmojo.py rollout               # log-probabilities of roll-outs against those of training
+    python scripts/bench_bmojo.py mqar              # recall; resumable (--ledger), or a part of it (--parts)
+    python scripts/bench_bmojo.py speed             # training tokens/s, L = 1024
+    python scripts/bench_bmojo.py decode            # ms a token against Llama, after --contexts 8192,32768
+    python scripts/bench_bmojo.py bytes             # of the cache
+    python scripts/bench_bmojo.py swaps             # tokens kept: chunks against steps, by dtype
+    python scripts/bench_bmojo.py rollout           # log-probabilities of roll-outs against those of training
 
 The same commands run on a CPU and on a GPU. Each writes docs/results/bmojo_<command>.json.
 """
@@ -35,6 +35,8 @@ def mqar_cells(part: str) -> list[tuple]:
         "64": [(own[64], MODELS)],
         "128": [(own[128], MODELS)],
         "256": [(own[256], MODELS)],
+        # What the models without a set of kept tokens reach with six times the steps.
+        "longer": [(replace(own[64], steps=3000), ("bmojo_f", "mamba2"))],
         "selection": [(replace(late, eidetic_size=16), ("bmojo", *CONTROLS))],
         "sizes": [(replace(late, eidetic_size=size), ("bmojo",)) for size in SIZES],
         "filler": [(replace(own[128], filler="random"), ("bmojo", "random", "recency"))],
@@ -366,7 +368,7 @@ def main() -> None:
         sub.add_argument("--threads", type=int, default=1)
         sub.add_argument("--output_path", type=Path, default=Path(f"docs/results/bmojo_{name}.json"))
         if name == "mqar":
-            sub.add_argument("--parts", default="64,128,256,selection,sizes,filler", help="of these; see mqar_cells")
+            sub.add_argument("--parts", default="64,128,256,longer,selection,sizes,filler", help="see mqar_cells")
             sub.add_argument("--models", default="", help="only these")
             sub.add_argument("--rates", default=",".join(map(str, RATES)), help="learning rates, the same for all")
             sub.add_argument("--seeds", default="0,1,2")
@@ -374,9 +376,7 @@ def main() -> None:
             sub.add_argument("--ledger", type=Path, default=Path("outputs/bmojo_mqar.jsonl"))
             continue
         if name == "rollout":
-            sub.add_argument(
-                "--models", default="outputs/arithmetic_base_bmojo,arithmetic_base", help="folders or names"
-            )
+            sub.add_argument("--models", default="arithmetic_base_bmojo,arithmetic_base", help="folders or names")
             sub.add_argument("--num_problems", type=int, default=128)
             continue
         swaps = name == "swaps"

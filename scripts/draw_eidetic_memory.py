@@ -1,7 +1,7 @@
 """Draws which tokens a B'MOJO keeps: docs/images/eidetic_memory.png.
 
     python scripts/draw_eidetic_memory.py                                               # recall: trains a small model
-    python scripts/draw_eidetic_memory.py --model_name_or_path outputs/arithmetic_base_bmojo --expression a7b+3c*2
+    python scripts/draw_eidetic_memory.py --model_name_or_path arithmetic_base_bmojo --expression a7b+3c*2
 
 Across: the tokens of one sequence; down: the chunks of W tokens in which queries stand. Colours say how the queries of
 a chunk see each token: in the window, as an SSM output, kept in the set, or not at all but for the SSM's state.

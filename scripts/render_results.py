@@ -45,8 +45,8 @@ def measured(label: str, record: dict) -> list[str]:
     return [label, interval(record, "accuracy", ".2f", 100), interval(record, "tokens_mean", ".2f")]
 
 
-def main_section() -> str:
-    result, note = load("arithmetic_main")
+def main_section(source: str = "arithmetic_main", title: str = "As accurate in less time") -> str:
+    result, note = load(source)
     entries = [*result["seeds"], result["pooled"]]
     names = [f"seed {entry['seeds'][0]}" for entry in result["seeds"]] + ["all seeds"]
     absolute = [measured("base", result["base"])]
@@ -90,7 +90,7 @@ def main_section() -> str:
     compared = ["run", "accuracy difference, points", "ratio of tokens", "saving per operand", "speed-up, bits"]
     return "\n".join(
         [
-            "## As accurate in less time\n",
+            f"## {title}\n",
             "2,000 test problems, 8 samples each, temperature 1, seeds 0, 1, 2; `accuracy` and `levin` from the same "
             "base, with the same steps and data.\n",
             table(["model", "accuracy, %", "tokens"], absolute),
@@ -316,6 +316,7 @@ def step_time_section() -> str:
 def main() -> None:
     sections = {
         "arithmetic_main": main_section,
+        "arithmetic_bmojo": partial(main_section, "arithmetic_bmojo", "The same, from the embedded B'MOJO"),
         "arithmetic_elasticity": elasticity_section,
         "arithmetic_forms": forms_section,
         **{f"objectives_{phase}": partial(objectives_section, phase) for phase in ("screen", "final", "harder")},
