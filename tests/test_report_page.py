@@ -77,6 +77,28 @@ def test_the_recommendation_follows_the_limit(browser, page):
     assert "nothing measured is that cheap" in texts(browser, "output")[0]
 
 
+def test_a_stranger_finds_what_to_use_at_32_tokens(browser, tmp_path):
+    """The page's own table of records agrees with its advice, and it says in what unit and how sure that is."""
+    tokens = {"slow": 18, "quick": 12, "base": 7}
+    rows_of = {model: make_rows(model, {"steps": number}) for model, number in tokens.items()}
+    for row in rows_of["base"]:
+        row["status"] = "incorrect" if row["sample"] % 2 else "correct"
+    browser.open(write_report(write(tmp_path, rows_of)))
+    heads = texts(browser, "#table thead th button")
+    rows = browser.run("[...document.querySelectorAll('#table tbody tr')].map((row) => "
+                       "[...row.cells].map((cell) => cell.querySelector('bdi').textContent))")  # fmt: skip
+    rows = [dict(zip(heads, row, strict=True)) for row in rows]
+    type_into(browser, "[data-choose] input", "32")
+    (advice,) = texts(browser, "output")
+    within = [row for row in rows if float(row["tokens"]) <= 32]
+    best = max(within, key=lambda row: (float(row["accuracy"]), -float(row["tokens"])))
+    assert len(within) < len(rows) and advice.startswith(f"use {best['model']}: ") and best["model"] == "quick"
+    assert f"{best['accuracy']} % [" in advice and f"right with {best['tokens']} tokens on average" in advice
+    assert "may be chance" in advice or "is more than chance" in advice
+    notes = " ".join(texts(browser, "main .note"))
+    assert "Time is counted in tokens" in notes and "In brackets are 95 % intervals" in notes
+
+
 def test_the_table_sorts_and_filters(browser, page):
     browser.open(page)
     heads = texts(browser, "#table thead th button")
@@ -98,8 +120,9 @@ def test_the_table_sorts_and_filters(browser, page):
 def test_one_problem_stands_side_by_side(browser, page):
     browser.open(page)
     assert len(texts(browser, "#cards .card")) == 5
-    order = texts(browser, "#cards .cards:nth-of-type(2) h4 bdi")
-    assert order == ["budget 8", "budget 16", "no budget"]
+    assert [name[:4] for name in texts(browser, "#cards h3:not(.model) bdi")] == ["base", "long"], "one card each"
+    assert texts(browser, "#cards .model bdi") == ["levin"]
+    assert texts(browser, "#cards h4 bdi") == ["budget 8", "budget 16", "no budget"]
     assert texts(browser, "#cards .step") == ["<dir+30", "ect>7\u2702\u221260"]
     before = texts(browser, "#prompt")
     type_into(browser, "#pick", "0" if browser.run("document.getElementById('pick').value") == "1" else "1")
@@ -128,9 +151,9 @@ def test_what_a_memory_kept_follows_layer_and_time(browser, page):
 def test_the_viewer_filters_pages_and_shows_hostile_text_as_text(browser, page):
     browser.open(page)
     total = len(range(2)) * 2 * NUM_SAMPLES * 5
-    assert texts(browser, "#s-count") == [f"1 to 50 of {total}"]
+    assert texts(browser, "#s-count") == [f"1 to 20 of {total}"]
     browser.run("document.getElementById('s-more').click()")
-    assert texts(browser, "#s-count") == [f"51 to 100 of {total}"]
+    assert texts(browser, "#s-count") == [f"21 to 40 of {total}"]
     type_into(browser, "#s-setting", "0")
     type_into(browser, "#s-status", "1")
     assert texts(browser, "#s-count") == ["1 to 2 of 2"]

@@ -158,7 +158,13 @@
   const remember = () => memories.forEach(([memory, place]) => place.replaceChildren(remembered(memory, layerPick.value, Number(timePick.value))));
   [layerPick, timePick].forEach((one) => one && one.addEventListener("input", remember));
 
-  // One problem, all settings side by side, a row of cards for each model.
+  const dotOf = (setting) => {
+    const dot = make("span", "dot");
+    dot.style.background = `var(--${data.settings[setting].colour})`;
+    return dot;
+  };
+
+  // One problem, all settings side by side.
   const pick = $("pick");
   const first = new Map(); // problem -> setting -> its first sample
   for (const sample of data.samples) {
@@ -185,28 +191,27 @@
       if (!groups.has(model)) groups.set(model, []);
       groups.get(model).push([setting, sample]);
     }
-    const budgets = [...groups.values()].some((cards) => cards.length > 1);
+    // A row for each model with several settings; those with one stand side by side in the first row.
+    const alone = [...groups].filter(([, mine]) => mine.length === 1), rows = [...groups].filter(([, mine]) => mine.length > 1);
     const cards = $("cards");
     cards.replaceChildren();
-    let grid = null;
     memories = [];
-    for (const [model, mine] of groups) {
-      mine.sort(([a], [b]) => (data.settings[a].budget ?? Infinity) - (data.settings[b].budget ?? Infinity));
-      if (budgets || !grid) {
-        grid = make("div", "cards");
-        if (budgets) {
-          const title = make("h3", "model"), dot = make("span", "dot");
-          dot.style.background = `var(--${data.settings[mine[0][0]].colour})`;
-          title.append(dot, make("bdi", "", model));
-          cards.append(title);
-        }
-        cards.append(grid);
+    for (const [model, mine] of [...(alone.length ? [[null, alone.flatMap(([, one]) => one)]] : []), ...rows]) {
+      const grid = make("div", "cards");
+      if (model !== null) {
+        mine.sort(([a], [b]) => (data.settings[a].budget ?? Infinity) - (data.settings[b].budget ?? Infinity));
+        const title = make("h3", "model");
+        title.append(dotOf(mine[0][0]), make("bdi", "", model));
+        cards.append(title);
       }
+      cards.append(grid);
       for (const [index_, sample] of mine) {
-        const setting = data.settings[index_], card = make("article", "card"), head = make(budgets ? "h4" : "h3");
-        const name = budgets && setting.name.startsWith(model + ", ") ? setting.name.slice(model.length + 2) : setting.name;
-        if (!budgets) { head.className = "model"; head.style.margin = "0"; }
-        head.append(make("bdi", "", name), " ", verdict(sample[STATUS]));
+        const setting = data.settings[index_], card = make("article", "card"), head = make(model === null ? "h3" : "h4");
+        const name = model !== null && setting.name.startsWith(model + ", ") ? setting.name.slice(model.length + 2) : setting.name;
+        const said = make("span");
+        if (model === null) said.append(dotOf(index_));
+        said.append(make("bdi", "", name));
+        head.append(said, " ", verdict(sample[STATUS]));
         card.append(head);
         if (setting.budget) {
           const bar = make("div", "used" + (sample[THINKING] > setting.budget ? " over" : "")), fill = make("div");
@@ -240,8 +245,8 @@
   });
   open(data.first);
 
-  // All samples of the page, fifty at a time.
-  const PAGE = 50, list = $("list"), controls = ["s-setting", "s-status", "s-text"].map($);
+  // All samples of the page, twenty at a time.
+  const PAGE = 20, list = $("list"), controls = ["s-setting", "s-status", "s-text"].map($);
   data.settings.forEach((setting, i) => {
     const option = make("option", "", several ? `${setting.task}: ${setting.name}` : setting.name);
     option.value = i;
