@@ -1,7 +1,7 @@
 """Fields of BMojoConfig: defaults that follow from others, and one clear line for impossible ones."""
 
 import pytest
-from transformers import AutoConfig, DynamicCache
+from transformers import AutoConfig, DynamicCache, PreTrainedConfig
 
 from timecost.models.bmojo import BMojoConfig
 
@@ -39,6 +39,12 @@ def test_impossible_fields_are_refused_in_one_line(fields, message):
     with pytest.raises(ValueError, match=message) as caught:
         BMojoConfig(**fields)
     assert "\n" not in str(caught.value)
+
+
+def test_the_trainer_can_read_the_config_of_a_checkpoint(tmp_path):
+    BMojoConfig().save_pretrained(tmp_path)
+    assert PreTrainedConfig.from_json_file(tmp_path / "config.json").sliding_window == BMojoConfig().sliding_window
+    assert BMojoConfig.from_pretrained(tmp_path).layer_types == ["bmojo"] * 12
 
 
 def test_other_layer_types_are_refused():

@@ -54,7 +54,8 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".yaml", ".jinja", ".css", ".js", ".json", ".safetensors"):
                 assert f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}" in files
-    assert 0 < files["timecost/tasks/arithmetic_base/model.safetensors"] <= 4 * 2**20
+    for model in ("arithmetic_base", "arithmetic_base_bmojo"):
+        assert 0 < files[f"timecost/tasks/{model}/model.safetensors"] <= 4 * 2**20
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in files)
 
 

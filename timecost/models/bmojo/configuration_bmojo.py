@@ -111,6 +111,11 @@ class BMojoConfig(PreTrainedConfig):
             self.auto_map = dict(AUTO_MAP)
         super().__post_init__(**kwargs)
 
+    def to_dict(self) -> dict:
+        """Without layer_types, which follow from the rest: transformers' Trainer reads a checkpoint's config as that of
+        no model in particular, which knows only its own types."""
+        return {name: value for name, value in super().to_dict().items() if name != "layer_types"}
+
     @property
     def has_ssm(self) -> bool:
         """Whether layers hold a state-space model; without one they are Llama's with a sliding window."""

@@ -240,7 +240,7 @@ class BMojoAttention(nn.Module):
         if layout.kind == "step":
             out = self.step(query, new, layout, past, keep, frequencies)
         elif layout.kind == "plain":
-            out = self.attend(query, key, value, None, causal=True)
+            out = self.attend(query, key, value)
             if self.has_fading and self.training and torch.is_grad_enabled():
                 out = AttachLoss.apply(out, out.new_zeros(()), new["fading_key"], new["fading_value"])
             if keep is not None:
@@ -256,12 +256,32 @@ class BMojoAttention(nn.Module):
         x = x.unflatten(-1, (-1, self.head_dim))
         return (x if norm is None else norm(x)).transpose(1, 2)
 
-    def attend(self, query, key, value, mask, causal=False):
-        """Softmax attention, (rows, heads, queries, head_dim); fewer key heads are repeated."""
-        if self.groups > 1:
-            key, value = (t.repeat_interleave(self.groups, dim=1) for t in (key, value))
+    def attend(self, query, key, value, mask=None):
+        """Softmax attention, (rows, heads, queries, head_dim); mask (rows, 1, queries, keys), causal where None.
+
+        Query heads that share a head of keys are laid side by side as its queries: keys are not repeated for them.
+        """
         dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+        if self.groups == 1:
+            return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=mask is None)
+        length = query.shape[2]
+        if mask is None:
+            mask = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()[None, None]
+        if length > 1:
+            mask = mask.repeat(1, 1, self.groups, 1)
+        shared = query.unflatten(1, (-1, self.groups)).flatten(2, 3)
+        return (
+            F.scaled_dot_product_attention(shared, key, value, mask, dropout).unflatten(2, (-1, length)).flatten(1, 2)
+        )
+
+    def attend_parts(self, query, keys, values, mask):
+        """`attend` of one query a row, whose keys and values lie in several tensors: only their scores are joined."""
+        shared = query.unflatten(1, (-1, self.groups)).flatten(2, 3) * self.head_dim**-0.5
+        scores = torch.cat([shared @ key.mT for key in keys], dim=-1).masked_fill(~mask, NEVER)
+        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+        weights = F.dropout(weights, self.dropout, self.training).split([key.shape[2] for key in keys], dim=-1)
+        out = sum(weight @ value for weight, value in zip(weights, values, strict=True))
+        return out.flatten(1, 2)[:, :, None]
 
     def frames(self, new: dict, layout: Layout, past: dict) -> dict:
         """Cached and new tokens side by side, from one chunk (fading: two) before the first chunk of queries on.
@@ -427,8 +447,7 @@ class BMojoAttention(nn.Module):
             values.insert(0, past["eidetic_value"])
             beyond = past["eidetic_position"] <= layout.position - window
             masks.insert(0, (past["eidetic_score"] != NEVER) & beyond)
-        mask = torch.cat(masks, dim=-1)[:, None, None]
-        out = self.attend(query, torch.cat(keys, dim=2), torch.cat(values, dim=2), mask)
+        out = self.attend_parts(query, keys, values, torch.cat(masks, dim=-1)[:, None, None])
         keep.update(cached)
         full = [row for row, offset in enumerate(offsets) if offset == window - 1]
         if full:
@@ -451,12 +470,17 @@ class BMojoAttention(nn.Module):
             updated = {name: take(tensor, index) for name, tensor in pool.items()}
             updated |= {"score": best, "position": places.gather(1, index)}
             for name, tensor in updated.items():
-                keep[f"eidetic_{name}"] = past[f"eidetic_{name}"].index_copy(0, rows, tensor)
+                keep[f"eidetic_{name}"] = replaced(past[f"eidetic_{name}"], rows, tensor)
         for name, tensor in cached.items():
             moved = tensor[rows].roll(-window, dims=1 if name == "score" else 2)
             if name == "score":
                 moved[:, -window:] = NEVER
-            keep[name] = tensor.index_copy(0, rows, moved)
+            keep[name] = replaced(tensor, rows, moved)
+
+
+def replaced(x: torch.Tensor, rows: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """x with these rows exchanged: in place, except where autograd may still need the old ones."""
+    return x.index_copy(0, rows, new) if torch.is_grad_enabled() else x.index_copy_(0, rows, new)
 
 
 def take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
