@@ -183,6 +183,7 @@ GIVEN = {
 }
 WRITTEN = {  # files that a page says its commands write
     "README.md": "results/report.html cost.json outputs/qwen3/README.md",
+    "docs/bmojo.md": "results/bmojo/value.json results/bmojo/report.html",
     "docs/budgets.md": "replies.jsonl",
     "docs/evaluation.md": "results/samples.jsonl results/report.html compared.json",
     "docs/report.md": "results/report.html results/figures/arithmetic_frontier.svg both.html results/value.json",

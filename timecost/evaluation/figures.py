@@ -153,7 +153,7 @@ def style_frontier(record: dict) -> list[tuple[float, float]]:
 
 @in_our_style
 def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
-    """Accuracy against mean tokens, with both intervals: a labelled point per model, or a line with one per budget.
+    """Accuracy against mean tokens, with both intervals: a labelled point per model, and a line with one per budget.
 
     `base` names the model whose styles are drawn in grey: each style on every problem, and the line of the best choice
     of a style for each difficulty.
@@ -178,8 +178,9 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
             continue
         colour, several = colours[line["model"]], len(known) > 1
         xs, ys = [r["tokens_mean"] for r in known], [100 * r["accuracy"] for r in known]
-        if several:
-            axes.plot(xs, ys, color=colour, linewidth=1.4, alpha=0.75, zorder=4)
+        bounded = [(x, y) for x, y, r in zip(xs, ys, known, strict=True) if r["budget"] != "inf"]
+        if len(bounded) > 1:  # without a bound a model may use less than under a large one: no point of this line
+            axes.plot(*zip(*bounded, strict=True), color=colour, linewidth=1.4, alpha=0.75, zorder=4)
         axes.errorbar(
             xs, ys, xerr=spread(known, "tokens_mean", 1), yerr=spread(known, "accuracy", 100), color=colour,
             marker=marker, markersize=6 if several else 8, markeredgecolor=PAPER, markeredgewidth=1.0,
@@ -197,7 +198,7 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
     axes.set_title("Accuracy against time")
     notes = []
     if any(map(is_bounded, records)):
-        notes.append("small numbers: the budget asked for")
+        notes.append("small numbers: the budget asked for; beside the name: none")
     if based is not None and style_points(based):
         notes += [f"grey: the styles of {names[base]}, each on every problem", "dashed: the best style per difficulty"]
     if notes:
