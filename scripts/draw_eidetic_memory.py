@@ -10,7 +10,7 @@ a chunk see each token: in the window, as an SSM output, kept in the set, or not
 import argparse
 from pathlib import Path
 
-from mqar import Setting, builders, held_share, kept_positions, mqar, train
+from mqar import Setting, builders, held_share, mqar, train
 
 
 def recall_model(steps: int, rate: float):
@@ -66,6 +66,8 @@ def draw(model, inputs, texts: list[str], needed: list[bool], about: str):
     @in_our_style
     def figure():
         import torch
+
+        from timecost.models.bmojo.memory import kept_positions
 
         kept, window, length = kept_positions(model, inputs)[:, 0], model.config.sliding_window, len(texts)
         layers, chunks = kept.shape[:2]

@@ -146,27 +146,12 @@ def accuracy(model, setting: Setting, seed: int, number: int = 200) -> float:
     return right / (number * setting.pairs)
 
 
-def kept_positions(model, inputs):
-    """(layers, batch, chunks, M): positions that the eidetic set of each chunk holds, -1 where empty."""
-    import torch
-    from transformers import DynamicCache
-
-    cache, found = DynamicCache(config=model.config), []
-    size, layers = model.config.eidetic_size, model.config.num_hidden_layers
-    empty = torch.full((layers, inputs.shape[0], size), -1, device=inputs.device)
-    with torch.no_grad():
-        for chunk in inputs.split(model.config.sliding_window, dim=1):
-            sets = [layer.tensors for layer in cache.layers if layer.is_initialized]
-            kept = [t["eidetic_position"].masked_fill(t["eidetic_score"].isinf(), -1) for t in sets]
-            found.append(torch.stack(kept) if kept else empty)
-            model.base_model(chunk, past_key_values=cache, use_cache=True)
-    return torch.stack(found, 2)
-
-
 def held_share(model, setting: Setting, seed: int, number: int = 100) -> dict:
     """Where the values that queries ask for are: the shares in the `window` and `beyond` it, and for each layer `held`,
     the share of these last that its set holds."""
     import torch
+
+    from timecost.models.bmojo.memory import kept_positions
 
     inputs, labels = mqar(setting, number, torch.Generator().manual_seed(2 * 10**6 + seed))
     inputs = inputs.to(next(model.parameters()).device)

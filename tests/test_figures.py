@@ -42,6 +42,14 @@ def test_frontier_labels_models_and_the_styles_of_the_base(records):
     assert texts(figures.frontier(records[:1])) == {"fast"}
 
 
+def test_the_line_of_budgets_ends_at_the_largest():
+    rows_of = {budget: [{**row, "budget": budget} for row in make_rows("m", {"steps": tokens})]
+               for budget, tokens in (("8", 4), ("16", 10), ("inf", 7))}  # fmt: skip
+    figure = figures.frontier(make_records(rows_of))
+    (line,) = [line for line in figure.axes[0].lines if line.get_linestyle() == "-"]
+    assert list(line.get_xdata()) == [8, 20] and texts(figure) == {"8", "16", "m"}
+
+
 def test_style_points_need_the_style_at_every_difficulty(records):
     base = records[1]
     accuracy = pytest.approx(11 / 12)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from timecost.models.bmojo.memory import kept_positions
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from mqar import (  # noqa: E402
     Setting,
     builders,
     held_share,
-    kept_positions,
     matched,
     mixing_parameters,
     mqar,

@@ -1,14 +1,19 @@
 """Steps of real samples of the embedded model, from evaluation to the page."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from bmojo_models import tiny
+from test_report import data_of
 
 from timecost.errors import UserError
 from timecost.evaluation.evaluate import evaluate
-from timecost.evaluation.probe import probe_folder
+from timecost.evaluation.probe import is_bmojo, probe_folder
+from timecost.evaluation.records import make_record
 from timecost.evaluation.report import run as report
-from timecost.evaluation.results import read_results, write_json
+from timecost.evaluation.results import read_results, write_json, write_results
+from timecost.tasks import ARITHMETIC, arithmetic
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,38 @@ def test_steps_of_samples_get_their_values(folder):
         assert all(0 <= step["value"] <= 1 for step in row["steps"]) and 0 <= row["value_at_start"] <= 1
     page = (folder / "report.html").read_text()
     assert "A step is coloured by what it changed" in page
+    assert not any("memory" in row for row in value["samples"]) and "eidetic memory" not in page
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_of_a_bmojo_it_says_which_tokens_were_kept(exact, tmp_path, monkeypatch):
+    tokenizer, name = arithmetic.build_tokenizer(), str(tmp_path / "bmojo")
+    tiny(vocab_size=len(tokenizer)).save_pretrained(name)
+    tokenizer.save_pretrained(name)
+    if not exact:
+        monkeypatch.setattr("timecost.tasks.ARITHMETIC", replace(ARITHMETIC, exact_answer=False))
+    problem = arithmetic.problems("test", 1)[0]
+    thinking = "".join(arithmetic.write_pass(problem, problem.values, "steps"))
+    row = {"model": "tiny", "task": "arithmetic", "budget": "inf", "problem": 0, "sample": 0, "prompt": problem.prompt,
+           "answer": problem.answer, "difficulty": 2, "completion": f"{thinking}</think>{problem.answer}", "score": 1.0,
+           "reason": "", "style": "steps", "status": "correct", "thinking_tokens": len(thinking), "answer_tokens": 3,
+           "finished": True, "answered": True}  # fmt: skip
+    settings = {"num_samples": 1, "temperature": 1.0, "seed": 0, "split": "test", "max_completion_length": 64}
+    write_results(tmp_path, make_record([row], {**settings, "model_name_or_path": name}), [row])
+    assert is_bmojo(name) and not is_bmojo("arithmetic_base") and not is_bmojo("not/there")
+    report([str(tmp_path), "--probe", "1"])
+    (sample,) = json.loads((tmp_path / "value.json").read_text())["samples"]
+    assert ("steps" in sample) == exact
+    memory = sample["memory"]
+    prompt, written = (
+        "".join(part) for part in (memory["tokens"][: memory["num_prompt"]], memory["tokens"][memory["num_prompt"] :])
+    )
+    assert prompt.endswith(problem.prompt) and written == row["completion"]
+    assert (memory["window"], memory["size"], len(memory["layers"])) == (4, 3, 2)
+    assert all(at // 4 < until <= len(memory["tokens"]) for layer in memory["layers"] for at, until in layer)
+    page = (tmp_path / "report.html").read_text()
+    assert "kept</mark> word for word in the eidetic memory" in page
+    assert [one[10][4] for one in data_of(page)["samples"]] == [memory["layers"]]
 
 
 @pytest.mark.slow

@@ -39,7 +39,8 @@ def test_columns_are_those_of_this_process():
     inputs = [{"budget": 8}, {"budget": None}]
     split = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
     cost = torch.tensor([[4.0, 8.0], [12.0, 16.0]])
-    assert completion_columns(inputs, split, cost, process_index=1) == {
+    assert completion_columns(inputs, split, cost, process_index=1, bounded=True) == {
         "budget": ["8", "inf"], "thinking": [5, 7], "answer": [6, 8], "cost": [12.0, 16.0]
     }  # fmt: skip
-    assert "budget" not in completion_columns([{}], split, cost, process_index=0)
+    assert completion_columns([{}], split, cost, process_index=0, bounded=True)["budget"] == ["inf"]  # in evaluation
+    assert "budget" not in completion_columns(inputs, split, cost, process_index=0, bounded=False)

@@ -79,6 +79,7 @@ def test_budgets_are_one_line_a_section_and_a_recommendation(page_of_budgets):
     chosen = re.findall(r'<tr data-limit="([\d.]+)"><td[^>]*>[^<]*</td><td><b><bdi>([^<]+)', page_of_budgets)
     assert [name for _, name in chosen] == ["a, budget 8", "a, budget 16"]
     kept = page_of_budgets.partition("over the budget")[2].partition("</table>")[0]
+    assert "closed at the bound" not in page_of_budgets
     assert re.findall(r'<bdi>([^<]+)</bdi></th><td class="num">([^<]+)', kept) == [
         ("a, budget 8", "14.0"),
         ("a, budget 16", "40.0"),
@@ -99,6 +100,30 @@ def test_sections_without_data_are_left_out(rows_of, tmp_path, without):
 
 
 HOSTILE = "</script><script>throw 1</script><!-- \"' & \u202e\u0000 \ud800"
+
+
+def test_the_models_are_what_their_cards_say(rows_of, tmp_path):
+    card = "---\ntags: []\n---\n\n# levin\n\nIt is <b>quick</b>.\n\n## How to use\n\n<!-- timecost: evaluation -->"
+    (tmp_path / "levin").mkdir()
+    (tmp_path / "levin" / "README.md").write_text(card)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "README.md").write_text("# Not ours\n\nsecret")
+    for record, rows in zip(make_records(rows_of), rows_of.values(), strict=True):
+        write_results(tmp_path, {**record, "model_name_or_path": str(tmp_path / record["model"])}, rows)
+    page = write_report(tmp_path).read_text()
+    said = page.partition('id="models"')[2].partition("</section>")[0]
+    assert re.findall(r"<dt><b><bdi>(\w+)", said) == ["base", "accuracy", "levin"]
+    assert "It is &lt;b&gt;quick&lt;/b&gt;." in said and "secret" not in said
+    assert 'id="models"' not in write_report(write(tmp_path / "without", {"base": rows_of["base"]})).read_text()
+
+
+def test_a_hard_bound_says_how_often_it_closed_the_thinking(tmp_path):
+    rows = [{**row, "budget": "16", "enforce": "hard"} for row in make_rows("a", {"steps": 7})]
+    for i, row in enumerate(rows):
+        row["stop_cause"] = "budget" if i % 4 == 0 else "natural"
+    page = write_report(write(tmp_path, {"a": rows})).read_text()
+    kept = page.partition("closed at the bound")[2].partition("</table>")[0]
+    assert re.findall(r'<td class="num">([^<]+)', kept)[2] == "25.0 %" and "A hard bound cannot be overrun" in page
 
 
 def test_hostile_text_is_text(rows_of, tmp_path):

@@ -44,7 +44,9 @@ def page(tmp_path_factory) -> Path:
     steps = [{"text": "<dir", "tokens": 3, "value": 0.7}, {"text": "ect>7", "tokens": 6, "value": 0.1}]
     for row in rows_of["levin", "8"]:
         if row["style"] == "direct" and row["sample"] == 0:
-            row |= {"value_at_start": 0.4, "steps": steps}
+            memory = {"window": 2, "size": 2, "num_prompt": 2, "tokens": ["<b>a</b>", "b", "c", "d", "\u202ee"],
+                      "layers": [[[0, 3], [2, 3]], [[0, 2], [1, 3], [3, 3]]]}  # fmt: skip
+            row |= {"value_at_start": 0.4, "steps": steps, **({"memory": memory} if row["problem"] == 2 else {})}
     return write_report(write(tmp_path_factory.mktemp("page"), rows_of))
 
 
@@ -75,6 +77,28 @@ def test_the_recommendation_follows_the_limit(browser, page):
     assert "nothing measured is that cheap" in texts(browser, "output")[0]
 
 
+def test_a_stranger_finds_what_to_use_at_32_tokens(browser, tmp_path):
+    """The page's own table of records agrees with its advice, and it says in what unit and how sure that is."""
+    tokens = {"slow": 18, "quick": 12, "base": 7}
+    rows_of = {model: make_rows(model, {"steps": number}) for model, number in tokens.items()}
+    for row in rows_of["base"]:
+        row["status"] = "incorrect" if row["sample"] % 2 else "correct"
+    browser.open(write_report(write(tmp_path, rows_of)))
+    heads = texts(browser, "#table thead th button")
+    rows = browser.run("[...document.querySelectorAll('#table tbody tr')].map((row) => "
+                       "[...row.cells].map((cell) => cell.querySelector('bdi').textContent))")  # fmt: skip
+    rows = [dict(zip(heads, row, strict=True)) for row in rows]
+    type_into(browser, "[data-choose] input", "32")
+    (advice,) = texts(browser, "output")
+    within = [row for row in rows if float(row["tokens"]) <= 32]
+    best = max(within, key=lambda row: (float(row["accuracy"]), -float(row["tokens"])))
+    assert len(within) < len(rows) and advice.startswith(f"use {best['model']}: ") and best["model"] == "quick"
+    assert f"{best['accuracy']} % [" in advice and f"right with {best['tokens']} tokens on average" in advice
+    assert "may be chance" in advice or "would likely hold on others of the kind" in advice
+    notes = " ".join(texts(browser, "main .note"))
+    assert "Time is counted in tokens" in notes and "In brackets are 95 % intervals" in notes
+
+
 def test_the_table_sorts_and_filters(browser, page):
     browser.open(page)
     heads = texts(browser, "#table thead th button")
@@ -96,20 +120,40 @@ def test_the_table_sorts_and_filters(browser, page):
 def test_one_problem_stands_side_by_side(browser, page):
     browser.open(page)
     assert len(texts(browser, "#cards .card")) == 5
-    order = texts(browser, "#cards .cards:nth-of-type(2) h4 bdi")
-    assert order == ["budget 8", "budget 16", "no budget"]
+    assert [name[:4] for name in texts(browser, "#cards h3:not(.model) bdi")] == ["base", "long"], "one card each"
+    assert texts(browser, "#cards .model bdi") == ["levin"]
+    assert texts(browser, "#cards h4 bdi") == ["budget 8", "budget 16", "no budget"]
     assert texts(browser, "#cards .step") == ["<dir+30", "ect>7\u2702\u221260"]
     before = texts(browser, "#prompt")
     type_into(browser, "#pick", "0" if browser.run("document.getElementById('pick').value") == "1" else "1")
     assert texts(browser, "#prompt") != before
 
 
+def test_what_a_memory_kept_follows_layer_and_time(browser, page):
+    browser.open(page)
+    kept = "#cards .remembered mark"
+    assert texts(browser, kept) == ["<b>a</b>", "b", "c", "d"]
+    assert "While tokens 5 to 5 of 5 come: its layers keep 2, 2 of at most 2 tokens." in texts(browser, "#cards p")
+    assert browser.run(f"[...document.querySelectorAll('{kept}')].map((one) => one.title)") == [
+        f"kept by layer {i}" for i in (1, 2, 1, 2)
+    ]
+    type_into(browser, "#m-layer", "1")
+    assert texts(browser, kept) == ["b", "d"]
+    type_into(browser, "#m-time", "1")
+    assert texts(browser, kept) == ["<b>a</b>", "b"] and texts(browser, "#cards .later") == ["\u27e8U+202E\u27e9e"]
+    assert texts(browser, "#cards .near") == ["c", "d"]
+    type_into(browser, "#m-time", "0")
+    assert texts(browser, kept) == []
+    type_into(browser, "#pick", "0" if browser.run("document.getElementById('pick').value") == "1" else "1")
+    assert browser.run("document.getElementById('memory').hidden") and texts(browser, ".remembered") == []
+
+
 def test_the_viewer_filters_pages_and_shows_hostile_text_as_text(browser, page):
     browser.open(page)
     total = len(range(2)) * 2 * NUM_SAMPLES * 5
-    assert texts(browser, "#s-count") == [f"1 to 50 of {total}"]
+    assert texts(browser, "#s-count") == [f"1 to 20 of {total}"]
     browser.run("document.getElementById('s-more').click()")
-    assert texts(browser, "#s-count") == [f"51 to 100 of {total}"]
+    assert texts(browser, "#s-count") == [f"21 to 40 of {total}"]
     type_into(browser, "#s-setting", "0")
     type_into(browser, "#s-status", "1")
     assert texts(browser, "#s-count") == ["1 to 2 of 2"]
@@ -130,7 +174,8 @@ def test_the_keyboard_reaches_and_works_everything(browser, page):
     for _ in range(130):
         browser.press("Tab")
         reached.add(browser.run("document.activeElement.id || document.activeElement.tagName"))
-    assert {"pick", "filter", "s-setting", "s-status", "s-text", "s-more", "SUMMARY", "BUTTON", "t0-limit"} <= reached
+    assert {"pick", "filter", "s-setting", "s-status", "s-text", "s-more", "SUMMARY", "BUTTON", "t0-limit",
+            "m-layer", "m-time"} <= reached  # fmt: skip
     browser.run("document.querySelector('#table thead button').focus()")
     browser.press("Enter")
     assert browser.run("document.querySelector('#table th').getAttribute('aria-sort')") == "ascending"
@@ -162,7 +207,8 @@ def test_nothing_overflows_and_nothing_is_blank(browser, page, width):
 
 
 def test_it_prints(browser, page):
-    browser.open(page, media="print")
+    browser.open(page, 720, media="print")  # about what A4 leaves between its margins
+    assert browser.run("document.documentElement.scrollWidth") <= 720
     assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert browser.pdf().startswith(b"%PDF")
 

@@ -1,6 +1,7 @@
 """The trainer on an untrained two-layer model: what reaches TRL, what is logged, what is refused."""
 
 import inspect
+import sys
 
 import pytest
 import torch
@@ -29,11 +30,11 @@ def make_trainer(folder, tmp_path, *, verifier=odd_length, **kwargs):
     extra = {name: kwargs.pop(name) for name in ("reward_funcs", "peft_config", "tools", "style_of") if name in kwargs}
     settings = {
         "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12, "max_steps": 2,
-        "learning_rate": 1e-3, "logging_steps": 1, "save_strategy": "no",
+        "learning_rate": 1e-3, "logging_steps": 1, "save_strategy": "no", "report_to": "none",
     }  # fmt: skip
     args = TimeCostConfig(
-        output_dir=str(tmp_path), bf16=False, gradient_checkpointing=False, use_cpu=True, report_to="none",
-        disable_tqdm=True, **(settings | kwargs),
+        output_dir=str(tmp_path), bf16=False, gradient_checkpointing=False, use_cpu=True, disable_tqdm=True,
+        **(settings | kwargs),
     )  # fmt: skip
     return TimeCostTrainer(
         AutoModelForCausalLM.from_pretrained(folder), args, verifier=verifier, train_dataset=ROWS, eval_dataset=ROWS,
@@ -85,6 +86,46 @@ def test_the_table_of_completions_has_tokens_and_cost(tiny_arithmetic, tmp_path)
     table = pandas.read_parquet(tmp_path / "completions" / "completions_00001.parquet")
     assert len(table) == 8 and (table["cost"] == table["thinking"] + table["answer"] + 1).all()
     assert (table["thinking"] + table["answer"]).mean() == pytest.approx(logged(trainer, "timecost/tokens")[0])
+
+
+def test_the_table_keeps_its_columns_in_line_with_budgets_values_and_evaluation(with_ladder, tmp_path):
+    import pandas
+
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import StepRule
+
+    trainer = make_trainer(
+        with_ladder, tmp_path, budgets=[8], budget_inf_share=0.0, log_completions=True, num_completions_to_print=1,
+        eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=4, num_generations_eval=1,
+    )  # fmt: skip
+    trainer.eval_dataset = ROWS.select(range(4))  # fewer than the table has rows
+    trainer.joint_value = JointValueHead(trainer.processing_class, StepRule(every=4), 5, [2], 12, share=0.25)
+    trainer.train()
+    first, second = (
+        pandas.read_parquet(tmp_path / "completions" / f"completions_0000{step}.parquet") for step in (1, 2)
+    )
+    assert len(first) == len(second) == 8  # those of a step; the last rows of the evaluation's table are its own
+    assert set(first["budget"][:4]) == {"8"} and set(first["budget"][4:]) == {"inf"}, "evaluation asks for none"
+    assert first["value"][4:].isna().all()
+    known = [(row.prompt, row.value) for row in second.itertuples() if row.value == row.value]
+    assert known and len(set(known)) == len({prompt for prompt, _ in known}), "one forecast for a prompt"
+
+
+def test_trackio_gets_metrics_and_the_table_of_completions(tiny_arithmetic, tmp_path, monkeypatch):
+    import sqlite3
+
+    pytest.importorskip("trackio")
+    for name, module in list(sys.modules.items()):  # TRL imports it, so that TRACKIO_DIR would come too late
+        if name.partition(".")[0] == "trackio" and hasattr(module, "TRACKIO_DIR"):
+            monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "trackio")
+    trainer = make_trainer(
+        tiny_arithmetic, tmp_path, report_to="trackio", project="sums", log_completions=True, max_steps=1
+    )
+    trainer.train()
+    (database,) = (tmp_path / "trackio").glob("*.db")
+    with sqlite3.connect(database) as connection:
+        logged = b" ".join(bytes(row[0]) for row in connection.execute("select metrics from metrics")).decode()
+    assert "timecost/tokens" in logged and "completions" in logged
 
 
 def test_the_card_is_ours(tiny_arithmetic, tmp_path):

@@ -69,3 +69,14 @@ def test_broken_data_are_one_line(value, tmp_path):
     (tmp_path / "value.json").write_text(value if isinstance(value, str) else json.dumps(value))
     with pytest.raises(UserError, match="does not hold measures of a value head"):
         read_value(tmp_path)
+
+
+@pytest.mark.parametrize("broken", [{"layers": [[[9, 5]]]}, {"layers": [[[0, 0]]]}, {"window": 0}, {"num_prompt": 4}])
+def test_a_memory_that_does_not_fit_together_is_one_line(broken, tmp_path):
+    key = {"model": "m", "task": "t", "budget": "inf"}
+    memory = {"window": 2, "size": 1, "num_prompt": 1, "tokens": ["a", "b", "c"], "layers": [[[0, 2]]]}
+    (tmp_path / "value.json").write_text(json.dumps({"samples": [{**key, "memory": memory}]}))
+    assert read_value(tmp_path)["samples"][0]["memory"] == memory
+    (tmp_path / "value.json").write_text(json.dumps({"samples": [{**key, "memory": {**memory, **broken}}]}))
+    with pytest.raises(UserError, match="value.json' does not hold measures"):
+        read_value(tmp_path)

@@ -66,6 +66,16 @@ def test_a_probed_sample_is_shown_and_not_counted():
     assert again["total"] == 12 and sum(sample[9] is not None for sample in again["samples"]) == 1
 
 
+def test_of_a_long_text_the_tokens_in_the_middle_are_left_out(monkeypatch):
+    monkeypatch.setattr(viewer, "MAX_TOKENS", 4)
+    memory = {"window": 2, "size": 1, "num_prompt": 1, "tokens": list("abcdef\u202e"), "layers": [[[0, 2]]]}
+    shown = viewer.as_memory(memory)
+    assert shown[3] == ["a", "b", "\n[... 3 tokens left out ...]\n", "", "", "f", "\u27e8U+202E\u27e9"]
+    assert (shown[:3], shown[4]) == ([2, 1, 1], [[[0, 2]]])
+    memory["tokens"] = list("abcd")
+    assert viewer.as_memory(memory)[3] == list("abcd")
+
+
 @pytest.mark.parametrize(("difficulty", "num"), [(None, 1), (2, 1)])
 def test_a_problem_without_difficulty_has_its_place(difficulty, num):
     rows = [{**row, "difficulty": difficulty} for row in make_rows("m", {"steps": 5}) if row["problem"] == 2]

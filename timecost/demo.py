@@ -27,7 +27,8 @@ SHOWN = ("8", "16", "32", "64")  # at which one problem is printed
 REFERENCE = "accuracy"  # what the speed-up is measured against
 NUM_STEPS = 90
 NUM_PROBLEMS, NUM_SAMPLES = 300, 8
-WRITTEN = ("results.json", "samples.jsonl", "report.html", "frontier.png", "frontier.svg")
+PROBED = 6  # problems on which the report shows what each step was worth
+WRITTEN = ("results.json", "samples.jsonl", "value.json", "report.html", "frontier.png", "frontier.svg")
 
 
 def demo(
@@ -45,6 +46,7 @@ def demo(
     of the processes fails, with the name of its log.
     """
     from timecost.evaluation import figures
+    from timecost.evaluation.probe import probe_folder
     from timecost.evaluation.records import compare_all
     from timecost.evaluation.report import write_report
     from timecost.evaluation.results import budget_order
@@ -78,6 +80,8 @@ def demo(
     records = compare_all(out, REFERENCE)
     records.sort(key=lambda record: (order.index(record["model"]), budget_order(record)))
     figures.save(figures.frontier(records), out / "frontier.png")
+    with contextlib.suppress(UserError):  # a model before its training may write what its tokenizer cannot read back
+        probe_folder(out, PROBED)
     write_report(out)
     return records
 

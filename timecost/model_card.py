@@ -100,6 +100,8 @@ def is_hub_name(name: str | None) -> bool:
 
 def purpose(facts: dict) -> str:
     text = "A language model trained with timecost to reach a verified answer in little time."
+    if facts["objective"] == "accuracy":
+        text = "A language model trained with timecost for right answers alone: time had no price."
     if facts["base_model"]:
         text += f" It started from `{facts['base_model']}`."
     elasticity = facts["time_elasticity"]
@@ -111,7 +113,7 @@ def purpose(facts: dict) -> str:
             f" Its time elasticity was {elasticity:g}: in training, a saving of 30 % of the tokens paid for itself "
             f"while it cost less than {worth:.2g} % of the accuracy."
         )
-    else:
+    elif facts["objective"] != "accuracy":
         text += f" Its objective was `{facts['objective']}`."
     if facts["budgets"]:
         rungs = ", ".join(map(str, facts["budgets"]))
@@ -119,6 +121,16 @@ def purpose(facts: dict) -> str:
     if facts["efforts"]:
         text += f" It takes an effort in the prompt: {', '.join(facts['efforts'])}."
     return text
+
+
+def purpose_in(folder: str | Path) -> str | None:
+    """What a card of timecost in this folder says the model is for; None without one."""
+    try:
+        text = (Path(folder) / CARD).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    _, title, rest = text.partition("\n# ")
+    return " ".join(rest.partition("\n## ")[0].splitlines()[1:]).strip() or None if title and BEGIN in text else None
 
 
 def usage(facts: dict) -> str:

@@ -45,16 +45,17 @@ def summary(logs: dict, step: int, max_steps: int, seconds_left: float | None) -
     return f"step {step} of {max_steps}: {', '.join(parts)}; {left} left"
 
 
-def completion_columns(inputs: list[dict], split, cost, process_index: int) -> dict[str, list]:
-    """What each completion of this process was asked for and used: budget, where there is one, thinking, answer, cost.
+def completion_columns(inputs: list[dict], split, cost, process_index: int, bounded: bool) -> dict[str, list]:
+    """What each completion of this process was asked for and used: budget, in a training with budgets (`bounded`),
+    thinking, answer, cost.
 
-    `inputs` are the rows of this process; `split` (all completions, 2), thinking and answer tokens, and `cost`, any
-    shape, are those of all processes.
+    `inputs` are the rows of this process, in evaluation without a budget; `split` (all completions, 2), thinking and
+    answer tokens, and `cost`, any shape, are those of all processes.
     """
     mine = slice(process_index * len(inputs), (process_index + 1) * len(inputs))
     out = {}
-    if "budget" in inputs[0]:
-        out["budget"] = ["inf" if row["budget"] is None else str(row["budget"]) for row in inputs]
+    if bounded:  # in evaluation, too: TRL's table needs columns of one length
+        out["budget"] = ["inf" if (budget := row.get("budget")) is None else str(budget) for row in inputs]
     thinking, answer = split.int().T
     return out | {
         "thinking": thinking[mine].tolist(), "answer": answer[mine].tolist(), "cost": cost.flatten()[mine].tolist(),

@@ -96,14 +96,14 @@ class TimeCostTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         output = self._generate_as_asked(inputs)
-        if self.joint_value is not None and self.model.training and self.accelerator.is_main_process:
-            rows = [
-                [ids[mask.bool()].tolist() for ids, mask in zip(output[f"{n}_ids"], output[f"{n}_mask"], strict=True)]
-                for n in ("prompt", "completion")
-            ]
-            model = self.accelerator.unwrap_model(self.model)
-            for name, value in self.joint_value.observe(model, *rows, [row["answer"] for row in inputs]).items():
-                self._metrics["train"][f"timecost/{name}"].append(value)
+        if self.joint_value is not None and self.accelerator.is_main_process:
+            forecasts = [None] * len(inputs) * self.accelerator.num_processes  # of the main process only are they known
+            if self.model.training:
+                model, answers = self.accelerator.unwrap_model(self.model), [row["answer"] for row in inputs]
+                for name, value in self.joint_value.observe_batch(model, output, answers).items():
+                    self._metrics["train"][f"timecost/{name}"].append(value)
+                forecasts[: len(inputs)] = self.joint_value.forecasts
+            self._logs["extra"]["value"].extend(forecasts)
         return output
 
     def _generate_as_asked(self, inputs):
@@ -160,7 +160,8 @@ class TimeCostTrainer(GRPOTrainer):
         correct = self._within_budget(inputs, split, rewards[:, 0].clone(), mode).view(-1, num_generations)
         cost = self._cost(prompts, split).view(-1, num_generations)
         if self.args.log_completions:
-            for name, values in completion_columns(inputs, split, cost, self.accelerator.process_index).items():
+            bounded, process_index = bool(self.args.budgets), self.accelerator.process_index
+            for name, values in completion_columns(inputs, split, cost, process_index, bounded).items():
                 self._log_completion_extra(name, values)
         asked = self._asked(inputs, prompts, split, mode)
         if self.args.efforts and mode == "train":

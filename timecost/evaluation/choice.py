@@ -73,8 +73,11 @@ def why(best: dict, rival: dict | None, rival_name: str | None, difference) -> s
     if difference is None:
         return text + "."
     points, low, high = (100 * value for value in difference)
-    sure = "is more than chance" if low > 0 else "may be chance, these problems do not tell the two apart"
-    return text + f": the lead of {points:.1f} points [{low:+.1f}, {high:+.1f}] on the same problems {sure}."
+    chance = "may be chance, these problems do not tell the two apart"
+    sure = "would likely hold on others of the kind" if low > 0 else chance
+    text += f": the lead of {points:.1f} points [{low:+.1f}, {high:+.1f}] on the same problems {sure}."
+    saved = best["tokens_mean"] - rival["tokens_mean"]
+    return text + (f" The other takes {saved:.1f} tokens less." if saved >= 0.05 else "")
 
 
 def paired(mine: list[dict], other: list[dict]) -> metrics.Estimate | None:

@@ -149,7 +149,7 @@ def style_frontier(record: dict) -> list[tuple[float, float]]:
 
 @in_our_style
 def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
-    """Accuracy against mean tokens, with both intervals: a labelled point per model, or a line with one per budget.
+    """Accuracy against mean tokens, with both intervals: a labelled point per model, and a line with one per budget.
 
     `base` names the model whose styles are drawn in grey: each style on every problem, and the line of the best choice
     of a style for each difficulty.
@@ -174,8 +174,9 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
             continue
         colour, several = colours[line["model"]], len(known) > 1
         xs, ys = [r["tokens_mean"] for r in known], [100 * r["accuracy"] for r in known]
-        if several:
-            axes.plot(xs, ys, color=colour, linewidth=1.4, alpha=0.75, zorder=4)
+        bounded = [(x, y) for x, y, r in zip(xs, ys, known, strict=True) if r["budget"] != "inf"]
+        if len(bounded) > 1:  # without a bound a model may use less than under a large one: no point of this line
+            axes.plot(*zip(*bounded, strict=True), color=colour, linewidth=1.4, alpha=0.75, zorder=4)
         axes.errorbar(
             xs, ys, xerr=spread(known, "tokens_mean", 1), yerr=spread(known, "accuracy", 100), color=colour,
             marker=marker, markersize=6 if several else 8, markeredgecolor=PAPER, markeredgewidth=1.0,
@@ -195,7 +196,7 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
     axes.set_title("Accuracy against time")
     notes = []
     if any(map(is_bounded, records)):
-        notes.append("small numbers: the budget asked for")
+        notes.append("small numbers: the budget asked for; beside the name: none")
     if any(r["budget"] == "auto" for r in records):
         notes.append("with a unit: the price at which the value head stops")
     if based is not None and style_points(based):
@@ -277,7 +278,7 @@ def style_shares(records: list[dict], width: float = WIDE):
     names = labels_of(r["model"] for r in records)
     records = [r for r in records if r["styles"] and r["by_difficulty"]]
     styles = styles_by_cost(records)
-    columns = min(len(records), 3 if width > NARROW else 2)
+    columns = min(len(records), 2 if width <= NARROW or len(records) == 4 else 3)
     rows = -(-len(records) // columns)
     if width > NARROW:
         width = max(4.2, 1.2 + 2.2 * columns)
@@ -291,7 +292,7 @@ def style_shares(records: list[dict], width: float = WIDE):
             heights = [100 * cell["styles"].get(style, 0) for cell in record["by_difficulty"].values()]
             axes.bar(x, heights, 0.84, bottom=bottom, color=colour, edgecolor=PAPER, linewidth=0.5, label=style)
             bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-        axes.set_title(names[record["model"]])
+        axes.set_title(names[record["model"]], fontsize=10, fontweight="normal")
         axes.set_xticks(x)
         axes.set_ylim(0, 100)
         axes.grid(False)
@@ -300,6 +301,8 @@ def style_shares(records: list[dict], width: float = WIDE):
         axes.tick_params(axis="x", labelsize=8.5)
     for axes in panels[::columns]:
         axes.set_ylabel("share of completions, %")
+    title = "Styles of thinking, from cheap (light) to costly" if width > NARROW else "Styles, light: cheap"
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11, weight="bold")
     handles, labels = panels[0].get_legend_handles_labels()
     place = {"loc": "outside right center"} if width > NARROW else {"loc": "outside lower center", "ncols": 3}
     figure.legend(handles[::-1], labels[::-1], fontsize=9, handlelength=1, handleheight=1, **place)
@@ -425,7 +428,7 @@ def inline_svg(figure, prefix: str, label: str) -> str:
 
 
 def place_labels(figure, axes, labels: list[tuple[float, float, str, str, float]]) -> None:
-    """Write each (x, y, text, colour, size) beside its point, at the first of eight places that is free."""
+    """Write each (x, y, text, colour, size) beside its point, at the first of twelve places that is free."""
     from matplotlib.transforms import Bbox
 
     figure.draw_without_rendering()
@@ -437,9 +440,12 @@ def place_labels(figure, axes, labels: list[tuple[float, float, str, str, float]
         ends = axes.transData.transform(line.get_xydata())
         for (ax, ay), (bx, by) in zip(ends, ends[1:], strict=False):
             taken += [Bbox.from_bounds(ax + (bx - ax) * i / 8, ay + (by - ay) * i / 8, 2, 2) for i in range(8)]
+    for bars in axes.collections:  # of intervals
+        taken += [Bbox(axes.transData.transform(bar)).padded(1) for bar in getattr(bars, "get_segments", list)()]
     places = [(8, 7, "left", "bottom"), (8, -7, "left", "top"), (-8, 7, "right", "bottom"), (-8, -7, "right", "top"),
               (0, 10, "center", "bottom"), (0, -10, "center", "top"), (10, 0, "left", "center"),
-              (-10, 0, "right", "center")]  # fmt: skip
+              (-10, 0, "right", "center"), (8, 20, "left", "bottom"), (-8, 20, "right", "bottom"),
+              (8, -20, "left", "top"), (-8, -20, "right", "top")]  # fmt: skip
     for x, y, text, colour, size in labels:
         best = None
         for dx, dy, ha, va in places:

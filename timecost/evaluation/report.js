@@ -73,7 +73,7 @@
   const data = JSON.parse($("data").textContent);
   const VERDICTS = [["✓ right", "right"], ["✗ wrong", "wrong"], ["? not judged", "unjudged"]];
   const verdict = (status) => make("span", "verdict " + VERDICTS[status][1], VERDICTS[status][0]);
-  const [SETTING, PROBLEM, STATUS, THINKING, ANSWER, CAUSE, STYLE, TEXT, REASON, STEPS] = Array(10).keys();
+  const [SETTING, PROBLEM, STATUS, THINKING, ANSWER, CAUSE, STYLE, TEXT, REASON, STEPS, MEMORY] = Array(11).keys();
   const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
   // A completion: its steps coloured by their marginal value where that is known, its answer marked.
@@ -112,7 +112,59 @@
     return bits.join("; ");
   };
 
-  // One problem, all settings side by side, a row of cards for each model.
+  // The tokens of a B'MOJO's sample, marked by where they are while those of chunk `time` are written.
+  const spanOf = ([window, , , tokens]) => Math.ceil(tokens.length / window);
+  const remembered = (memory, layer, time) => {
+    const [window, places, numPrompt, tokens, layers] = memory, now = Math.min(time, spanOf(memory) - 1);
+    const asked = layer === "" ? layers.map((_, i) => i) : [Number(layer)].filter((i) => i < layers.length);
+    const holders = new Map(), counts = []; // token -> layers that keep it
+    for (const i of asked) {
+      const held = layers[i].filter(([at, until]) => Math.floor(at / window) < now && now < until);
+      counts.push(held.length);
+      for (const [at] of held) holders.set(at, [...(holders.get(at) || []), i + 1]);
+    }
+    const all = make("div", "remembered"), pre = make("pre");
+    const first = now * window + 1, last = Math.min(tokens.length, (now + 1) * window);
+    const who = layer === "" ? "its layers keep" : `layer ${Number(layer) + 1} keeps`;
+    const said = counts.length ? `${who} ${counts.join(", ")} of at most ${places} tokens` : "no such layer";
+    all.append(make("p", "", `While tokens ${first} to ${last} of ${tokens.length} come: ${said}.`));
+    pre.tabIndex = 0;
+    pre.setAttribute("aria-label", "Tokens, the kept ones marked");
+    tokens.forEach((token, at) => {
+      if (at === 0 && numPrompt) pre.append(make("span", "part", "prompt "));
+      if (at === numPrompt) pre.append(at ? "\n" : "", make("span", "part", "written "));
+      if (token === "") return;
+      const kept = holders.get(at);
+      const one = make(kept ? "mark" : "span", kept ? "kept" : at >= last ? "later" : at > (now - 1) * window ? "near" : "faded", token);
+      if (kept) {
+        one.style.setProperty("--share", kept.length / asked.length);
+        one.title = `kept by layer ${kept.join(", ")}`;
+      }
+      pre.append(one);
+    });
+    all.append(pre);
+    return all;
+  };
+  const layerPick = $("m-layer"), timePick = $("m-time");
+  if (layerPick) {
+    const most = Math.max(...data.samples.map((sample) => (sample[MEMORY] ? sample[MEMORY][4].length : 0)));
+    for (let i = most > 1 ? -1 : 0; i < most; i++) {
+      const option = make("option", "", i < 0 ? "all" : String(i + 1));
+      option.value = i < 0 ? "" : i;
+      layerPick.append(option);
+    }
+  }
+  let memories = []; // of the problem that is shown: [memory, place in its card]
+  const remember = () => memories.forEach(([memory, place]) => place.replaceChildren(remembered(memory, layerPick.value, Number(timePick.value))));
+  [layerPick, timePick].forEach((one) => one && one.addEventListener("input", remember));
+
+  const dotOf = (setting) => {
+    const dot = make("span", "dot");
+    dot.style.background = `var(--${data.settings[setting].colour})`;
+    return dot;
+  };
+
+  // One problem, all settings side by side.
   const pick = $("pick");
   const first = new Map(); // problem -> setting -> its first sample
   for (const sample of data.samples) {
@@ -139,27 +191,27 @@
       if (!groups.has(model)) groups.set(model, []);
       groups.get(model).push([setting, sample]);
     }
-    const budgets = [...groups.values()].some((cards) => cards.length > 1);
+    // A row for each model with several settings; those with one stand side by side in the first row.
+    const alone = [...groups].filter(([, mine]) => mine.length === 1), rows = [...groups].filter(([, mine]) => mine.length > 1);
     const cards = $("cards");
     cards.replaceChildren();
-    let grid = null;
-    for (const [model, mine] of groups) {
-      mine.sort(([a], [b]) => (data.settings[a].budget ?? Infinity) - (data.settings[b].budget ?? Infinity));
-      if (budgets || !grid) {
-        grid = make("div", "cards");
-        if (budgets) {
-          const title = make("h3", "model"), dot = make("span", "dot");
-          dot.style.background = `var(--${data.settings[mine[0][0]].colour})`;
-          title.append(dot, make("bdi", "", model));
-          cards.append(title);
-        }
-        cards.append(grid);
+    memories = [];
+    for (const [model, mine] of [...(alone.length ? [[null, alone.flatMap(([, one]) => one)]] : []), ...rows]) {
+      const grid = make("div", "cards");
+      if (model !== null) {
+        mine.sort(([a], [b]) => (data.settings[a].budget ?? Infinity) - (data.settings[b].budget ?? Infinity));
+        const title = make("h3", "model");
+        title.append(dotOf(mine[0][0]), make("bdi", "", model));
+        cards.append(title);
       }
+      cards.append(grid);
       for (const [index_, sample] of mine) {
-        const setting = data.settings[index_], card = make("article", "card"), head = make(budgets ? "h4" : "h3");
-        const name = budgets && setting.name.startsWith(model + ", ") ? setting.name.slice(model.length + 2) : setting.name;
-        if (!budgets) { head.className = "model"; head.style.margin = "0"; }
-        head.append(make("bdi", "", name), " ", verdict(sample[STATUS]));
+        const setting = data.settings[index_], card = make("article", "card"), head = make(model === null ? "h3" : "h4");
+        const name = model !== null && setting.name.startsWith(model + ", ") ? setting.name.slice(model.length + 2) : setting.name;
+        const said = make("span");
+        if (model === null) said.append(dotOf(index_));
+        said.append(make("bdi", "", name));
+        head.append(said, " ", verdict(sample[STATUS]));
         card.append(head);
         if (setting.budget) {
           const bar = make("div", "used" + (sample[THINKING] > setting.budget ? " over" : "")), fill = make("div");
@@ -171,8 +223,18 @@
         card.append(make("p", "", facts(sample)));
         if (judged) card.append(make("p", "", `${right} of ${plural(judged, "sample")} right`));
         card.append(written(sample));
+        if (sample[MEMORY]) {
+          memories.push([sample[MEMORY], make("div")]);
+          card.append(memories[memories.length - 1][1]);
+        }
         grid.append(card);
       }
+    }
+    if (layerPick) {
+      $("memory").hidden = !memories.length;
+      timePick.max = Math.max(0, ...memories.map(([memory]) => spanOf(memory) - 1));
+      timePick.value = timePick.max;
+      remember();
     }
     document.querySelector("[data-step='-1']").disabled = index === 0;
     document.querySelector("[data-step='1']").disabled = index === data.problems.length - 1;
@@ -183,8 +245,8 @@
   });
   open(data.first);
 
-  // All samples of the page, fifty at a time.
-  const PAGE = 50, list = $("list"), controls = ["s-setting", "s-status", "s-text"].map($);
+  // All samples of the page, twenty at a time.
+  const PAGE = 20, list = $("list"), controls = ["s-setting", "s-status", "s-text"].map($);
   data.settings.forEach((setting, i) => {
     const option = make("option", "", several ? `${setting.task}: ${setting.name}` : setting.name);
     option.value = i;

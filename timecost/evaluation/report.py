@@ -20,7 +20,7 @@ from timecost.evaluation.choice import choices, setting_name
 from timecost.evaluation.results import SAMPLES, key_of, make_folder, read_results, read_samples, write_text
 from timecost.evaluation.value_data import read_value
 from timecost.evaluation.viewer import as_script, page_data, visible
-from timecost.model_card import update_card
+from timecost.model_card import purpose_in, update_card
 
 MAX_RECORDS = 400  # on one page
 DEFAULT_LIMIT = 32  # tokens that the recommendation opens with, where the data reach so far
@@ -141,12 +141,27 @@ def page(found: dict, base: str | None, drawn: dict) -> dict:
     data = page_data(records, found["samples"], names, colour_names(records), found["probed"])
     seeds = sorted({str(record["seed"]) for record in records if "seed" in record})
     return {
-        "tasks": tasks, "table": tables, "data": as_script(data) if data["samples"] else None, "shown": data["shown"],
+        "tasks": tasks, "about": models_list(records), "table": tables,
+        "data": as_script(data) if data["samples"] else None, "shown": data["shown"],
         "total": data["total"], "num_problems": data["num_problems"], "problems_shown": len(data["problems"]),
-        "budgets": has_budgets(records), "steps": any(sample[-1] for sample in data["samples"]),
+        "budgets": has_budgets(records), "steps": any(sample[-2] for sample in data["samples"]),
+        "memory": any(sample[-1] for sample in data["samples"]),
         "provenance": found["provenance"], "notes": [visible(note) for note in found["notes"]],
         "seeds": ", ".join(seeds), "version": __version__, "models": len({record["model"] for record in records}),
     }  # fmt: skip
+
+
+def models_list(records: list[dict]) -> list[tuple[str, str, str]]:
+    """(name, what its card says it is for, path) of each model of which one of the two is known."""
+    from timecost.tasks import MODELS
+
+    names = figures.short_names(record["model"] for record in records)
+    paths = {r["model"]: str(r["model_name_or_path"]) for r in records if r.get("model_name_or_path")}
+    known = "A small model of the arithmetic task that comes with timecost, before any reinforcement learning."
+    return [
+        (visible(names[model]), visible(known if path in MODELS else purpose_in(path) or ""), visible(path))
+        for model, path in paths.items()
+    ]
 
 
 def has_budgets(records: list[dict]) -> bool:
@@ -175,12 +190,13 @@ def task_section(
     reference = next((record["reference"] for record in plain if record["reference"]), None)
     note = (
         f"{first['num_problems']} problems of split {first['split']}, {first['num_samples']} samples each, temperature "
-        f"{first['temperature']:g}; in brackets 95 % intervals, by resampling problems."
+        f"{first['temperature']:g}. Time is counted in tokens, those of the thinking and of the answer together. In "
+        "brackets are 95 % intervals: what other problems of the kind would change, not what other training runs would."
     )
     if reference is not None:
         note += (
-            f" Compared with {names.get(reference, reference)} on the same problems. Speed-up: how much sooner "
-            "sampling until an answer is verified ends, in bits (1 bit: half the time)."
+            f" Compared with {names.get(reference, reference)} on the same problems. Speed-up: how much sooner whoever "
+            "samples until an answer is verified has one; 1 bit is half the time."
         )
     for record in plain:
         if record["savant"]:
@@ -271,14 +287,19 @@ def adherence_table(records: list[dict], sweeps: list[dict]) -> dict | None:
         (sweep["model"], sweep["enforce"], point["budget"]): point for sweep in sweeps for point in sweep["points"]
     }
     columns = [("model and budget", None), ("thinking used", "mean tokens"), ("over the budget", "share of samples")]
-    more = [("adherence_error", "distance where it binds", "share of the budget", 100, " %"),
-            ("overshoot_p95", "95th percentile of overshoot", "share of the budget", 100, " %"),
-            ("escape_rate", "thinking in the answer", "answers longer than without a bound", 100, " %")]  # fmt: skip
+    held = any(record.get("enforce", "none") != "none" for record in bounded)
+    columns += [("closed at the bound", "share of samples")] if held else []
+    more = [("adherence_error", "away from the budget", "share of it, where the model would think longer", 100, " %"),
+            ("overshoot_p95", "overshoot", "95th percentile, share of the budget", 100, " %"),
+            ("escape_rate", "long answers", "longer than 95 % of those without a bound", 100, " %")]  # fmt: skip
     more = [m for m in more if any(point.get(m[0]) is not None for point in points.values())]
     rows = []
     for record in bounded:
         point = points.get((record["model"], record.get("enforce", "none"), key_of(record)[2]), {})
         cells = [f"{record['thinking_tokens_mean']:.1f}", percent(record["overshoot_rate"])]
+        if held:
+            closed = (record.get("stop_causes") or {}).get("budget", 0.0)
+            cells.append("" if record.get("enforce", "none") == "none" else percent(closed))
         cells += [
             "" if point.get(key) is None else f"{scale * point[key]:.1f}{unit}" for key, _, _, scale, unit in more
         ]
@@ -338,8 +359,8 @@ def headline(task: str, records: list[dict]) -> str:
     return visible(
         f"On {task}, \u201c{model}\u201d needs {ratio:.2f} {ends(best, 'tokens_ratio', 1, '.2f')} of the tokens of "
         f"\u201c{reference}\u201d, is {abs(points):.1f} points {more} accurate "
-        f"{ends(best, 'accuracy_difference', 100, '+.1f')}, and reaches a verified answer {2 ** abs(bits):.2f} times "
-        f"{sooner}: a speed-up of {bits:+.2f} bits {ends(best, 'speedup_bits', 1, '+.2f')}."
+        f"(difference {ends(best, 'accuracy_difference', 100, '+.1f')}), and reaches a verified answer "
+        f"{2 ** abs(bits):.2f} times {sooner}: a speed-up of {bits:+.2f} bits {ends(best, 'speedup_bits', 1, '+.2f')}."
     )
 
 

@@ -15,8 +15,14 @@ tokens. `guarantee` is what `timecost calibrate-value` stores. `samples` are row
     "value_at_start": 0.2, "steps": [{"text": "a=7;", "tokens": 4, "value": 0.6}, ...]
 
 `text` is the part of the completion that the step wrote, `tokens` the thinking tokens up to its end, and `value` the
-chance that the answer is right when thinking ends there. Rows of samples.jsonl may carry the same two keys.
-`measured_head` and `steps_of` make both from probed traces.
+chance that the answer is right when thinking ends there. `measured_head` and `steps_of` make both from probed traces.
+Samples of a B'MOJO also say which tokens its eidetic memory kept:
+
+    "memory": {"window": 16, "size": 32, "num_prompt": 9, "tokens": ["a", "7", ...], "layers": [[[1, 3], ...], ...]}
+
+`tokens` are the texts of prompt and completion, and each layer lists the tokens that its set of `size` places ever held
+as [position, chunk]: the set takes a token once its chunk of `window` tokens is full, and `chunk` is the first one
+whose queries do not find it there any more. Rows of samples.jsonl may carry all these keys.
 """
 
 import json
@@ -46,6 +52,8 @@ def read_value(folder: str | Path) -> dict:
             key_of(row)
             if row.get("steps"):
                 marginal_values(row)
+            if row.get("memory"):
+                check_memory(row["memory"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{path}' does not hold measures of a value head ({error!r}): measure them again") from error
     return {"heads": heads, "samples": samples}
@@ -67,6 +75,17 @@ def check_head(head: dict) -> None:
         lengths |= {len(v) for name in ("measured_low", "measured_high", "forecast") if (v := curve.get(name))}
         if len(lengths) != 1:
             raise ValueError("the lists of an anytime curve differ in length")
+
+
+def check_memory(memory: dict) -> None:
+    """Raises KeyError, TypeError or ValueError for a memory whose parts do not fit together."""
+    length = len([str(token) for token in memory["tokens"]])
+    if min(int(memory["window"]), int(memory["size"])) < 1 or not 0 <= int(memory["num_prompt"]) <= length:
+        raise ValueError("a memory without window, size or prompt")
+    for layer in memory["layers"]:
+        for position, chunk in layer:
+            if not 0 <= position < length or chunk <= position // memory["window"]:
+                raise ValueError(f"a memory that holds token {position} until chunk {chunk}")
 
 
 def measured_head(

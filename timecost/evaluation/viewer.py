@@ -16,6 +16,7 @@ from timecost.evaluation.value_data import failure_point, marginal_values
 MAX_SHOWN = 4000  # characters of a prompt, a completion or a label
 MAX_BYTES = 3_000_000  # of the samples on a page
 MAX_PROBLEMS = 400  # of a page
+MAX_TOKENS = 2000  # of a sample whose memory is shown
 STATUS = ("correct", "incorrect", "verifier_error")
 # Characters that would move, hide or break what stands beside them: controls, bidirectional marks, lone surrogates.
 UNSEEN = re.compile(
@@ -72,9 +73,9 @@ def page_data(
             total += 1
     for by_setting in problems.values():
         for rows in by_setting.values():
-            rows.sort(key=lambda row: not row.get("steps"))  # the one whose steps are known comes first
-    stepless = lambda key: not any(row.get("steps") for rows in problems[key].values() for row in rows)  # noqa: E731
-    order = sorted(spread_out(problems), key=stepless)[:MAX_PROBLEMS]
+            rows.sort(key=lambda row: not is_probed(row))  # the one whose steps are known comes first
+    unprobed = lambda key: not any(is_probed(row) for rows in problems[key].values() for row in rows)  # noqa: E731
+    order = sorted(spread_out(problems), key=unprobed)[:MAX_PROBLEMS]
     out_problems, out_samples, used, most = (
         [],
         [],
@@ -101,7 +102,7 @@ def page_data(
         order = order[: len(out_problems)]
         if used > MAX_BYTES:
             break
-    with_steps = {sample[1] for sample in out_samples if sample[-1]}
+    with_steps = {sample[1] for sample in out_samples if any(sample[-2:])}
     return {
         "settings": settings, "problems": out_problems, "samples": out_samples,
         "first": telling(out_problems, with_steps),
@@ -132,8 +133,12 @@ def as_problem(by_setting: dict[int, list[dict]]) -> dict:
     }  # fmt: skip
 
 
+def is_probed(row: dict) -> bool:
+    return bool(row.get("steps") or row.get("memory"))
+
+
 def as_sample(row: dict) -> list:
-    """[verdict, thinking tokens, answer tokens, how it ended, style, completion, reason, steps] of a sample."""
+    """[verdict, thinking tokens, answer tokens, how it ended, style, completion, reason, steps, memory] of a sample."""
     steps = None
     if row.get("steps"):
         failed = failure_point(row)
@@ -150,7 +155,19 @@ def as_sample(row: dict) -> list:
     return [
         STATUS.index(row["status"]), row["thinking_tokens"], row["answer_tokens"], visible(cause),
         visible(row.get("style") or ""), visible(row["completion"]), visible(row.get("reason") or ""), steps,
+        row.get("memory") and as_memory(row["memory"]),
     ]  # fmt: skip
+
+
+def as_memory(memory: dict) -> list:
+    """[window, places, prompt tokens, texts of tokens, layers] of what a B'MOJO kept; see value_data.
+
+    Of a long text the tokens in the middle are empty, but for the first of them, which counts them.
+    """
+    tokens, half = [visible(token) for token in memory["tokens"]], MAX_TOKENS // 2
+    if (over := len(tokens) - MAX_TOKENS) > 0:
+        tokens[half:-half] = [f"\n[... {over:,} tokens left out ...]\n", *[""] * (over - 1)]
+    return [memory["window"], memory["size"], memory["num_prompt"], tokens, memory["layers"]]
 
 
 def telling(problems: list[dict], with_steps: set[int]) -> int:

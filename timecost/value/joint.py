@@ -27,6 +27,8 @@ class JointValueHead:
         limit: thinking tokens at which a roll-out is cut.
         num_kept: newest sets of traces, one a step, that the head learns from.
         num_updates: steps of the head for each step of the policy.
+        forecasts: of the completions seen last, before they thought: the head's chance of a right answer at the natural
+            end of thinking. None where no completion of the prompt was probed.
     """
 
     tokenizer: object
@@ -41,8 +43,17 @@ class JointValueHead:
     learning_rate: float = 1e-3
     seed: int = 0
     head: ValueHead | None = None
+    forecasts: list[float | None] = field(default_factory=list)
     num_seen: int = 0
     kept: deque = field(default_factory=deque)
+
+    def observe_batch(self, model, batch: dict, answers: list[str]) -> dict:
+        """`observe` for what TRL's `_generate_and_score_completions` returns."""
+        rows = (
+            [ids[mask.bool()].tolist() for ids, mask in zip(batch[f"{name}_ids"], batch[f"{name}_mask"], strict=True)]
+            for name in ("prompt", "completion")
+        )
+        return self.observe(model, *rows, answers)
 
     def observe(self, model, prompts: list[list[int]], completions: list[list[int]], answers: list[str]) -> dict:
         """Probe some of the completions and learn from them; returns measures of the head on them, for the log."""
@@ -63,7 +74,11 @@ class JointValueHead:
             self._start(model, probed)
         values = anytime_values(probed, self.head.config.horizons)
         with torch.no_grad():
-            error = (self.head.forecast(probed).value - values) ** 2
+            forecast = self.head.forecast(probed).value
+        error = (forecast - values) ** 2
+        starts = (probed.position == 0).nonzero()[:, 0].tolist()
+        known = {tuple(prompts[drawn[int(probed.trace[i])]]): round(float(forecast[i, -1]), 3) for i in starts}
+        self.forecasts = [known.get(tuple(ids)) for ids in prompts]
         self.kept.append(probed)
         while len(self.kept) > self.num_kept:
             self.kept.popleft()
