@@ -156,6 +156,8 @@ def given_for_tutorial(reader: Reader) -> None:
 def given_for_evaluation(reader: Reader) -> None:
     reader.model("outputs/levin")
     reader.model("outputs/budget")
+    reader.model("DIR")
+    reader.run("timecost fit-value --model_name_or_path DIR --task arithmetic")
     reader.evaluated("results/levin")
     reader.evaluated("results/accuracy", seed=1)
 
