@@ -267,12 +267,9 @@ class BMojoAttention(nn.Module):
         length = query.shape[2]
         if mask is None:
             mask = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()[None, None]
-        if length > 1:
-            mask = mask.repeat(1, 1, self.groups, 1)
-        shared = query.unflatten(1, (-1, self.groups)).flatten(2, 3)
-        return (
-            F.scaled_dot_product_attention(shared, key, value, mask, dropout).unflatten(2, (-1, length)).flatten(1, 2)
-        )
+        shared, mask = query.unflatten(1, (-1, self.groups)).flatten(2, 3), mask.repeat(1, 1, self.groups, 1)
+        out = F.scaled_dot_product_attention(shared, key, value, mask, dropout)
+        return out.unflatten(2, (-1, length)).flatten(1, 2)
 
     def attend_parts(self, query, keys, values, mask):
         """`attend` of one query a row, whose keys and values lie in several tensors: only their scores are joined."""
