@@ -32,7 +32,7 @@ def test_above_its_price_a_look_is_not_taken():
     looking = head(peek=True, peek_up_to=0.01)
     assert looking.at_price(0.01) is looking and looking.at_price(0.02) is looking.blind
     assert not looking.blind.config.peek and head().at_price(5.0).config.peek is False
-    look = torch.randn(5, 32), torch.rand(5), torch.rand(5)
+    look = torch.randn(5, 32), torch.rand(5), torch.rand(5), torch.ones(5)
     assert looking(torch.randn(5, 32), torch.arange(5), look).value.shape == (5, 4)
 
 

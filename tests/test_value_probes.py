@@ -8,6 +8,7 @@ from timecost.value.probes import (
     ProbedTraces,
     StepRule,
     Trace,
+    agreement,
     join,
     read_trace,
     sample_answers,
@@ -112,11 +113,16 @@ def test_sampled_answers_are_verified_in_their_place_and_may_stay_unknown(base, 
 
     found = sample_answers(model, tokenizer, thoughts, verify, sample, [THINK_END], num_samples=2)
     assert found.value[:3].tolist() == [1, 1, 1] and torch.isnan(found.value[3:]).all()
-    assert (found.answer == found.answer[0]).all() and found.closing.shape == found.hidden.shape
     exact = score_answers(model, thoughts, [eight, eight], [THINK_END], EOS)
-    for name in ("closing", "confidence", "entropy"):
+    for name in ("closing", "confidence", "entropy", "answer", "agreed"):
         torch.testing.assert_close(getattr(found, name), getattr(exact, name), atol=1e-4, rtol=1e-3)
     assert seen[2] == "b7-3=4</think>8"
+
+
+def test_agreement_counts_equal_answers_in_a_row():
+    trace, answer = torch.arange(8) // 4, torch.tensor([4, 4, 7, 7, 7, 7, -1, -1])
+    assert agreement(trace, answer).tolist() == [1, 2, 1, 2, 1, 2, 1, 1], "each trace anew; no answer agrees with none"
+    assert agreement(trace[:0], answer[:0]).tolist() == []
 
 
 def test_traces_are_joined_selected_and_kept(tmp_path):

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from value_traces import gambles, make_traces, two_traces
+from value_traces import gambles, two_traces
 
 from timecost.value.rivals import (
-    agreement,
     outcome,
     sees_answer,
     sees_position,
@@ -14,12 +13,6 @@ from timecost.value.rivals import (
     stop_at,
     tuned,
 )  # fmt: skip
-
-
-def test_agreement_counts_equal_answers_in_a_row():
-    traces = make_traces([(0, 9, True, 1.0, [(0, 0.1), (3, 0.6), (5, 0.2), (9, 1.0)])] * 2)
-    traces.answer[:] = torch.tensor([4, 4, 7, 7, 7, 7, 7, -1])
-    assert agreement(traces).tolist() == [1, 2, 1, 2, 1, 2, 3, 1], "a new trace begins anew; no probe agrees with none"
 
 
 def test_what_a_policy_brings_and_takes():

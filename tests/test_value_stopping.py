@@ -138,6 +138,22 @@ def test_each_row_stops_at_the_price_of_its_own_prompt(loaded):
     assert guard.causes == [None, "value"]
 
 
+def test_the_head_is_told_for_how_many_boundaries_the_answer_has_been_the_same(loaded):
+    """A head that goes on until an answer has come three times in a row."""
+    own = head(peek=True, agreed=True)
+    own.forward = lambda states, position, look: Forecast(*torch.zeros(2, 2, 3), (2.5 - look[3])[:, None].expand(-1, 3))
+    guard = ValueGuard(loaded[0], own, StopRule(0.01), [False] * 2, 4, THINK_END, EOS)
+    answers = torch.tensor([[7, 7, 8, 8, 8], [7, 8, 8, 8, 8]])
+    stopped = [None, None]
+    with guard:
+        for k in range(5):
+            guard.reader.states, guard.reader.closing = torch.zeros(2, 1, 32), torch.zeros(2, 32)
+            guard.reader.closing_logits = torch.nn.functional.one_hot(answers[:, k], 36).float()
+            guard(torch.full((2, 4 + 3 * k), DIGIT), torch.zeros(2, 36))
+            stopped = [k if cause and at is None else at for cause, at in zip(guard.causes, stopped, strict=True)]
+    assert stopped == [4, 3]
+
+
 @pytest.mark.parametrize("fields", [{"price": -1}, {"price": 0.1, "rule": "half"}, {"price": 0.1, "least_value": 2},
                                     {"price": 0.1, "decline_novel": 1}])  # fmt: skip
 def test_wrong_rules_are_told(fields):

@@ -18,6 +18,7 @@ def make_traces(rows, hidden_size: int = 2) -> ProbedTraces:
         end_value=torch.tensor([float(row[3]) for row in rows]),
         trace=trace, position=position, value=value.float(), hidden=hidden, closing=hidden.clone(),
         confidence=value.float(), entropy=1 - value.float(), answer=torch.arange(len(points)) % 2,
+        agreed=torch.ones(len(points), dtype=torch.long),
     )  # fmt: skip
 
 

@@ -45,8 +45,8 @@ def fit_value_head(
         head = ValueHead(
             ValueHeadConfig(
                 hidden_size=traces.hidden.shape[1], horizons=horizons_up_to(longest), prices=prices,
-                peek=config.peek, width=config.width, num_layers=config.num_layers, step_rule=step_rule, task=task,
-                max_thinking_tokens=longest,
+                peek=config.peek, agreed=config.peek and bool((traces.answer != -1).all()), width=config.width,
+                num_layers=config.num_layers, step_rule=step_rule, task=task, max_thinking_tokens=longest,
             )
         )  # fmt: skip
         held_out = split_problems(traces, config.validation_share, config.seed)

@@ -32,6 +32,7 @@ class ValueHeadConfig:
     num_layers: int = 2
     peek: bool = False  # sees the closing token too, at the cost of one token at each boundary
     peek_up_to: float = float("inf")  # price above which the head does not look
+    agreed: bool = False  # with a peek: sees how many boundaries in a row gave the same answer
     step_rule: StepRule = field(default_factory=StepRule)
     task: str = ""  # that it was fitted on
     max_thinking_tokens: int | None = None  # of the traces that it was fitted on
@@ -68,8 +69,9 @@ class ValueHead(nn.Module):
     """Two multi-layer perceptrons: forecasts of the open loop, gains of the closed.
 
     They see the hidden state of the last token and the position; and, with `peek`, the closing token as if it were
-    written, in which the model commits to an answer: its state, and how sure its answer is. A head that peeks holds
-    one that does not, `blind`, for prices above `peek_up_to`, where a look costs more than it tells.
+    written, in which the model commits to an answer: its state, how sure its answer is and, with `agreed`, for how many
+    boundaries it has been the same. A head that peeks holds one that does not, `blind`, for prices above `peek_up_to`,
+    where a look costs more than it tells.
     """
 
     def __init__(self, config: ValueHeadConfig):
@@ -77,8 +79,8 @@ class ValueHead(nn.Module):
         self.config = config
         num_inputs, num_horizons = config.hidden_size + 2, len(config.horizons)
         if config.peek:
-            num_inputs += config.hidden_size + 3
-            self.blind = ValueHead(replace(config, peek=False, novelty=None))
+            num_inputs += config.hidden_size + 3 + config.agreed
+            self.blind = ValueHead(replace(config, peek=False, agreed=False, novelty=None))
         shape = config.width, config.num_layers
         self.open = perceptron(num_inputs, *shape, 2 * num_horizons + 1)
         self.closed = perceptron(num_inputs, *shape, len(config.prices))
@@ -100,21 +102,24 @@ class ValueHead(nn.Module):
         """The head that decides at a price: this one, or the one that does not look."""
         return self.blind if self.config.peek and price > self.config.peek_up_to else self
 
-    def inputs(self, hidden: Tensor, position: Tensor, look: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
+    def inputs(self, hidden: Tensor, position: Tensor, look: tuple[Tensor, ...] | None = None) -> Tensor:
         """Standardised features of states (B, H) at positions (B,) in thinking tokens.
 
-        `look`, only with `peek`: the state (B, H) of the closing token, confidence and entropy (B,) of its answer.
+        `look`, only with `peek`: the state (B, H) of the closing token; of its answer the confidence, the entropy, and
+        for how many boundaries in a row it has been the same (B,).
         """
         position = position.to(hidden.device).float()[:, None]
         features = [hidden.float(), torch.log1p(position), position / 64]
         if self.config.peek:
-            closing, confidence, entropy = look
+            closing, confidence, entropy, agreed = look
             odds = torch.logit(confidence.clamp(1e-4, 1 - 1e-4))
             features += [closing.float(), torch.stack([confidence, odds, entropy], 1).float()]
+            features += [agreed.float().log()[:, None]] if self.config.agreed else []
         return (torch.cat(features, 1) - self.mean) / self.std
 
     def inputs_of(self, traces: ProbedTraces) -> Tensor:
-        return self.inputs(traces.hidden, traces.position, (traces.closing, traces.confidence, traces.entropy))
+        look = traces.closing, traces.confidence, traces.entropy, traces.agreed
+        return self.inputs(traces.hidden, traces.position, look)
 
     @torch.no_grad()
     def forecast(self, traces: ProbedTraces) -> Forecast:

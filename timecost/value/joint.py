@@ -95,7 +95,8 @@ class JointValueHead:
             self.head = ValueHead(
                 ValueHeadConfig(
                     probed.hidden.shape[1], horizons_up_to(self.limit), width=128, peek=attends_alone(model),
-                    step_rule=self.step_rule, task=self.task, max_thinking_tokens=self.limit,
+                    agreed=attends_alone(model), step_rule=self.step_rule, task=self.task,
+                    max_thinking_tokens=self.limit,
                 )
             ).eval()  # fmt: skip
         standardise(self.head, probed)

@@ -7,7 +7,6 @@ task. A boundary without a probe has the value NaN.
 """
 
 import random
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -82,7 +81,8 @@ class ProbedTraces:
 
     `value` (N,) and `end_value` (T,) are chances of a right answer in [0, 1], NaN where unknown; a trace that was cut
     has the value of an answer forced at the cut. Positions and `num_thinking` are in tokens. `confidence`, `entropy`
-    (nats) and `answer` (token id) are of the likeliest first token of the answer, NaN and -1 without a probe.
+    (nats) and `answer` (token id) are of the likeliest first token of the answer, NaN and -1 without a probe; `agreed`
+    counts the boundaries in a row, this one included, with that `answer`.
     """
 
     problem: Tensor  # (T,)
@@ -97,6 +97,7 @@ class ProbedTraces:
     confidence: Tensor  # (N,)
     entropy: Tensor  # (N,)
     answer: Tensor  # (N,)
+    agreed: Tensor  # (N,)
 
     def __len__(self) -> int:
         return len(self.trace)
@@ -122,7 +123,15 @@ class ProbedTraces:
 
 
 TRACE_FIELDS = ("problem", "num_thinking", "natural", "end_value")
-POINT_FIELDS = ("trace", "position", "value", "hidden", "closing", "confidence", "entropy", "answer")
+POINT_FIELDS = ("trace", "position", "value", "hidden", "closing", "confidence", "entropy", "answer", "agreed")
+
+
+def agreement(trace: Tensor, answer: Tensor) -> Tensor:
+    """How many boundaries in a row, this one included, gave the same answer, (N,); no answer, -1, agrees with none."""
+    index = torch.arange(len(trace))
+    same = (trace[1:] == trace[:-1]) & (answer[1:] == answer[:-1]) & (answer[1:] != -1)
+    began = torch.where(torch.cat([torch.tensor([False])[: len(trace)], same]), 0, index).cummax(0).values
+    return index - began + 1
 
 
 def join(parts: list[ProbedTraces]) -> ProbedTraces:
@@ -245,16 +254,12 @@ def _score_plain(model, rows, close_ids, eos_id):
 
 def _read_logits(logits: Tensor, answer: list[int] | None, eos_id: int):
     """Value, confidence, entropy and likeliest token, each (probes,), of logits (probes, 1 + answer tokens, V)."""
-    log_probs = logits.log_softmax(-1)
     if answer is None:
         value = torch.zeros(len(logits))
     else:
         target = torch.tensor([*answer, eos_id], device=logits.device).expand(len(logits), -1)
-        value = log_probs.gather(2, target[..., None])[..., 0].sum(1).exp()
-    first = log_probs[:, 0]
-    confidence, token = first.max(-1)
-    entropy = -(first.exp() * first).sum(-1)
-    return [tensor.cpu() for tensor in (value, confidence.exp(), entropy, token)]
+        value = logits.log_softmax(-1).gather(2, target[..., None])[..., 0].sum(1).exp()
+    return [tensor.cpu() for tensor in (value, *sureness(logits[:, 0]))]
 
 
 def _assemble(traces: list[Trace], probes: list[set[int]], found: list) -> ProbedTraces:
@@ -279,6 +284,7 @@ def _assemble(traces: list[Trace], probes: list[set[int]], found: list) -> Probe
         columns["confidence"].append(torch.where(probed, confidence[at], nan))
         columns["entropy"].append(torch.where(probed, entropy[at], nan))
         columns["answer"].append(torch.where(probed, answer[at], -1))
+        columns["agreed"].append(agreement(columns["trace"][-1], columns["answer"][-1]))
     return ProbedTraces(**{name: torch.cat(values) for name, values in columns.items()})
 
 
@@ -298,7 +304,7 @@ def sample_answers(
 
     `sample` takes token ids and returns what the model writes behind each, the end of sequence cut off or not.
     `verify(completions, problems)` scores texts of thinking, closing and answer, None where it could not judge. The
-    answers of a trace's end are sampled like those of its boundaries; `answer` is a hash of a probe's commonest.
+    answers of a trace's end are sampled like those of its boundaries.
     """
     probes = choose_boundaries(traces, max_probes, seed)
     positions = [sorted({*chosen, len(t.thinking_ids)}) for t, chosen in zip(traces, probes, strict=True)]
@@ -311,7 +317,6 @@ def sample_answers(
             problems += [trace.problem] * num_samples
     written = sample(prefixes)
     texts = tokenizer.batch_decode([[*a, *b] for a, b in zip(opened, written, strict=True)], skip_special_tokens=True)
-    answers = tokenizer.batch_decode(written, skip_special_tokens=True)
     scores = [torch.nan if score is None else float(score) for score in verify(texts, problems)]
     found, start = [], 0
     for trace, at in zip(traces, positions, strict=True):
@@ -319,27 +324,17 @@ def sample_answers(
         start += len(at) * num_samples
         value = torch.stack([torch.tensor(scores[row]).nanmean() for row in rows])
         closing = closing_states(model, trace, at, close_ids)
-        told = torch.tensor([commonest([answers[i] for i in range(row.start, row.stop)]) for row in rows])
-        found.append((at, value, *sureness(model, closing), told, closing, states_at(model, trace)))
+        with torch.inference_mode():
+            logits = model.get_output_embeddings()(closing.to(model.device, model.dtype)).cpu()
+        found.append((at, value, *sureness(logits), closing, states_at(model, trace)))
     return _assemble(traces, probes, found)
 
 
-def commonest(texts: list[str]) -> int:
-    """A hash of the text that comes most often."""
-    texts = [text.strip() for text in texts]
-    return zlib.crc32(max(texts, key=texts.count).encode())
-
-
-@torch.no_grad()
-def sureness(model, closing: Tensor) -> tuple[Tensor, Tensor]:
-    """Confidence and entropy (B,), in nats, of the first token that would follow states (B, H)."""
-    return sureness_of(model.get_output_embeddings()(closing.to(model.device, model.dtype)).to(closing.device))
-
-
-def sureness_of(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Confidence and entropy (B,), in nats, of logits (B, V)."""
+def sureness(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Confidence, entropy in nats, and id of the likeliest token, each (B,), of logits (B, V)."""
     log_probs = logits.float().log_softmax(-1)
-    return log_probs.max(-1).values.exp(), -(log_probs.exp() * log_probs).sum(-1)
+    likeliest = log_probs.max(-1)
+    return likeliest.values.exp(), -(log_probs.exp() * log_probs).sum(-1), likeliest.indices
 
 
 @torch.inference_mode()

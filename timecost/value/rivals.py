@@ -13,16 +13,6 @@ from torch import Tensor
 from timecost.value.probes import ProbedTraces
 from timecost.value.stopping import GO_ON, STOP, first_stop
 
-
-def agreement(traces: ProbedTraces) -> Tensor:
-    """How many boundaries in a row, this one included, gave the same answer, (N,)."""
-    count = torch.ones(len(traces))
-    for i in range(1, len(traces)):
-        if traces.trace[i] == traces.trace[i - 1] and traces.answer[i] == traces.answer[i - 1] != -1:
-            count[i] = count[i - 1] + 1
-    return count
-
-
 LOOK = {"fixed budget": 0.0, "confidence": 1.0, "entropy": 1.0, "agreement": 1.0}  # tokens a decision takes
 
 
@@ -32,7 +22,7 @@ def signals(traces: ProbedTraces) -> dict[str, Tensor]:
         "fixed budget": traces.position.float(),
         "confidence": traces.confidence,
         "entropy": -traces.entropy,
-        "agreement": agreement(traces),
+        "agreement": traces.agreed.float(),
     }
 
 
@@ -52,7 +42,7 @@ def sees_question(traces: ProbedTraces) -> ProbedTraces:
 def sees_answer(traces: ProbedTraces) -> ProbedTraces:
     """The traces for a head that knows the probe's confidence, entropy and agreement, and the position."""
     odds = torch.logit(traces.confidence.clamp(1e-4, 1 - 1e-4))
-    return replace(traces, hidden=torch.stack([traces.confidence, odds, traces.entropy, agreement(traces)], 1))
+    return replace(traces, hidden=torch.stack([traces.confidence, odds, traces.entropy, traces.agreed], 1))
 
 
 def outcome(traces: ProbedTraces, decision: Tensor, look: float = 0.0) -> tuple[Tensor, Tensor]:

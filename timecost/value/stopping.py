@@ -18,7 +18,7 @@ from timecost.errors import UserError
 from timecost.forcing import force
 from timecost.value.head import Forecast, ValueHead
 from timecost.value.novelty import question_features
-from timecost.value.probes import StateReader, sureness_of
+from timecost.value.probes import StateReader, sureness
 
 GO_ON, STOP, DECLINE = 0, 1, 2
 RULES = ("open", "closed")
@@ -176,6 +176,8 @@ class ValueGuard:
         self.declined = torch.zeros_like(self.open)
         self.causes: list[str | None] = [None] * len(closed)
         self.looks = torch.zeros_like(self.open, dtype=torch.long)
+        self.answers = torch.full_like(self.looks, -1)  # at the boundary before, -1 where it was not looked at
+        self.agreed = torch.zeros_like(self.looks)  # boundaries in a row that gave it
 
     def __enter__(self) -> "ValueGuard":
         self.reader.__enter__()
@@ -220,12 +222,21 @@ class ValueGuard:
                 continue
             chosen, look = rows[here], None
             if own.config.peek:
-                self.looks[chosen] += 1
-                look = self.reader.closing[chosen], *sureness_of(self.reader.closing_logits[chosen])
+                look = self._look(chosen)
+            else:
+                self.answers[chosen] = -1
             forecast = own(self.reader.states[chosen, -1], torch.full_like(chosen, length), look)
             p = torch.ones(len(chosen), device=rows.device) if p_value is None else p_value[chosen]
             decision[here] = decide(own, forecast, torch.full_like(chosen, length), self.rule, price[here], p)
         return decision
+
+    def _look(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """What the closing token tells of the rows (R,)."""
+        confidence, entropy, answer = sureness(self.reader.closing_logits[rows])
+        self.agreed[rows] = torch.where(answer == self.answers[rows], self.agreed[rows] + 1, 1)
+        self.answers[rows] = answer
+        self.looks[rows] += 1
+        return self.reader.closing[rows], confidence, entropy, self.agreed[rows]
 
     def _price(self, rows: Tensor, length: int) -> Tensor:
         """Per thinking token (R,), of the rows (R,)."""
