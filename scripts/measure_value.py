@@ -76,7 +76,7 @@ class Lab:
         from timecost.tasks import get_task
         from timecost.value.probes import step_rule
 
-        self.model, self.tokenizer = load_model(path)
+        self.model, self.tokenizer, self.path = *load_model(path), path
         self.task, self.cache = get_task("arithmetic"), cache
         self.rule = step_rule(self.tokenizer, self.task.step_end)
         self.think_end, self.eos = self.tokenizer.convert_tokens_to_ids("</think>"), self.tokenizer.eos_token_id
@@ -569,42 +569,47 @@ def measure_declining(lab, head, sizes: dict, known: set[str], tune, tests: dict
     return result
 
 
-def measure_seeds(lab, heads: dict, test_views: dict, found: dict, tune, test, outcomes, rule: str, sizes) -> list:
-    """What heads of other problems, thoughts and initialisations give, the first head among them."""
+def summary_of(head, found: dict, tune, test, outcomes, rule: str) -> dict:
+    """A head in short: calibration, discrimination, utility against the best rival, and what it saves."""
     from dataclasses import replace
 
     import torch
 
-    from timecost.value.measures import auroc, calibration_error
+    from timecost.value.measures import auroc, brier, calibration_error
     from timecost.value.rivals import outcome
 
+    for own in (head, head.blind):
+        own.config = replace(own.config, rule=rule)
+    forecast = head.forecast(test).value.numpy()
+    columns = [outcome(test, *pair) for pair in zip(*decisions_of(head, test, PRICES, rule), strict=True)]
+    value, tokens = (torch.stack([c[i] for c in columns], 1).double().numpy() for i in (0, 1))
+    gaps = []
+    for k, price in enumerate(PRICES):
+        net = {name: found[name][0][:, k] - price * found[name][1][:, k] for name in RIVALS}
+        gaps.append(value[:, k] - price * tokens[:, k] - max(net.values(), key=lambda values: values.mean()))
+    names, saving = horizon_names(head), measure_saving(head, tune, test)
+    return {
+        "peek_up_to": head.config.peek_up_to,
+        "ece": {name: round(calibration_error(forecast[:, k], outcomes[:, k]), 4) for k, name in enumerate(names)},
+        "brier_now": round(brier(forecast[:, 0], outcomes[:, 0]), 5),
+        "auroc_now": round(auroc(forecast[:, 0], outcomes[:, 0]), 4),
+        "auroc_end": round(auroc(forecast[:, -1], outcomes[:, -1]), 4),
+        "head_above_best_rival": [mean_estimate(test, gap, False) for gap in gaps],
+        "head_above_best_rival_mean": mean_estimate(test, np.mean(gaps, 0), False),
+        "saving": saving["chosen_on_tuning"], "largest_saving_on_test": saving["largest_on_test"],
+    }  # fmt: skip
+
+
+def measure_seeds(lab, heads: dict, found: dict, tune, test, outcomes, rule: str, sizes) -> list:
+    """What heads of other problems, thoughts and initialisations give, the first head among them."""
     rows = []
     for seed in range(sizes["seeds"]):
         head = heads["head"]
         if seed:
             fit = lab.traces(f"fit-seed{seed}", solvable("train", sizes["fit"], 10 * seed + 1), 1, 10 * seed + 1)
             head = lab.head(f"head-seed{seed}", fit, peek=True, seed=seed)
-            for own in (head, head.blind):
-                own.config = replace(own.config, rule=rule)
-        forecast = head.forecast(test).value.numpy()
-        columns = [outcome(test, *pair) for pair in zip(*decisions_of(head, test, PRICES, rule), strict=True)]
-        value, tokens = (torch.stack([c[i] for c in columns], 1).double().numpy() for i in (0, 1))
-        gaps = []
-        for k, price in enumerate(PRICES):
-            net = {name: found[name][0][:, k] - price * found[name][1][:, k] for name in RIVALS}
-            gaps.append(value[:, k] - price * tokens[:, k] - max(net.values(), key=lambda values: values.mean()))
-        at_tokens = mean_estimate(test, np.mean(gaps, 0), False)
-        names, saving = horizon_names(head), measure_saving(head, tune, test)
-        rows.append({
-            "seed": seed, "peek_up_to": head.config.peek_up_to,
-            "ece": {name: round(calibration_error(forecast[:, k], outcomes[:, k]), 4) for k, name in enumerate(names)},
-            "auroc_now": round(auroc(forecast[:, 0], outcomes[:, 0]), 4),
-            "auroc_end": round(auroc(forecast[:, -1], outcomes[:, -1]), 4),
-            "head_above_best_rival": [mean_estimate(test, gap, False) for gap in gaps],
-            "head_above_best_rival_mean": at_tokens, "saving": saving["chosen_on_tuning"],
-            "largest_saving_on_test": saving["largest_on_test"],
-        })  # fmt: skip
-        print(f"seed {seed}: {at_tokens} above the best rival", flush=True)
+        rows.append({"seed": seed, **summary_of(head, found, tune, test, outcomes, rule)})
+        print(f"seed {seed}: {rows[-1]['head_above_best_rival_mean']} above the best rival", flush=True)
     return rows
 
 
@@ -700,6 +705,7 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
 
     import torch
 
+    from timecost.value.head import load_value_head
     from timecost.value.probes import join
     from timecost.value.rivals import sees_answer, sees_position, sees_question
     from timecost.value.targets import anytime_values
@@ -726,7 +732,7 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
         "fit": {"problems": sizes["fit"], "boundaries": len(fit)}, "rule": rule,
         "peek_up_to": head.config.peek_up_to,
     }  # fmt: skip
-    found = policies(heads, test_views, tune_views, tune, test) if {"utility", "oracle"} & set(parts) else {}
+    found = policies(heads, test_views, tune_views, tune, test) if {"utility", "seeds", "joint", "oracle"} & set(parts) else {}
     if "calibration" in parts:
         result["calibration"] = measure_calibration(heads, test_views, test, outcomes)
     if "discrimination" in parts:
@@ -749,8 +755,9 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
             (problems, lab.traces("decline-tune", problems, 2, 9)), tests,
         )  # fmt: skip
     if "seeds" in parts:
-        found_seeds = found or policies(heads, test_views, tune_views, tune, test)
-        result["seeds"] = measure_seeds(lab, heads, test_views, found_seeds, tune, test, outcomes, rule, sizes)
+        result["seeds"] = measure_seeds(lab, heads, found, tune, test, outcomes, rule, sizes)
+    if "joint" in parts:
+        result["joint"] = summary_of(load_value_head(lab.model, lab.path), found, tune, test, outcomes, rule)
     if "matched" in parts:
         many = lab.traces("many", solvable("test", sizes["many"], 7), 16, 7)
         value = anytime_values(many, head.config.horizons)
@@ -772,12 +779,13 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
 
 
 PARTS = ("calibration", "discrimination", "matched", "utility", "seeds", "declining", "oracle", "picture", "guarantee")
+JOINT = "joint"  # the head that was fitted beside the policy and lies in the model's folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["base=arithmetic_base"], help="NAME=FOLDER of each model")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=(*PARTS, JOINT))
     parser.add_argument("--fit", type=int, default=6000, help="problems to fit on")
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--test", type=int, default=1200)

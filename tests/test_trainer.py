@@ -458,6 +458,23 @@ def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, 
     assert logged(trainer, "timecost/value/probes")[0] >= 2 and 0 <= logged(trainer, "timecost/value/error_end")[0] <= 1
 
 
+def test_with_a_value_baseline_each_token_has_an_advantage_of_its_own(tiny_arithmetic, tmp_path):
+    from timecost.value.baseline import PrefixBaseline
+    from timecost.value.joint import JointValueHead
+    from timecost.value.probes import StepRule
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, max_steps=4, gradient_accumulation_steps=2)
+    trainer.joint_value = JointValueHead(
+        trainer.processing_class, StepRule(every=2), 5, [2], 12, share=0.5, baseline=PrefixBaseline()
+    )
+    shapes, compute = [], trainer._compute_loss
+    trainer._compute_loss = lambda model, inputs: shapes.append(inputs["advantages"].dim()) or compute(model, inputs)
+    trainer.train()
+    assert shapes == [1, 1, 2, 2, 2, 2, 2, 2], "the first step has no head yet; micro-batches are dealt by length after"
+    assert len(logged(trainer, "timecost/value/advantage_left")) == 3
+    assert trainer.joint_value.head.config.peek is False and trainer.joint_value.finish().config.peek
+
+
 def test_engines_that_do_not_know_a_bmojo_are_refused_in_one_line(tiny_arithmetic, tmp_path):
     from bmojo_models import tiny
 

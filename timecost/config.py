@@ -155,6 +155,13 @@ class TimeCostConfig(GRPOConfig):
     value_probe_share: float = field(
         default=0.125, metadata={"help": "With value_head: share of the completions of a step that are probed."}
     )
+    value_baseline: bool = field(
+        default=False,
+        metadata={
+            "help": "With value_head: advantages per token, less what the head came to expect along the thought "
+            "(timecost.value.baseline). One process; costs a forward of the completions without a gradient."
+        },
+    )
     scale_rewards: str = field(default="none", metadata={"help": "See GRPOConfig; anything but 'none' warns."})
     loss_type: str = field(default="dr_grpo", metadata={"help": "See GRPOConfig; 'grpo' and 'sapo' are refused."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Off, so that a NaN loss is seen."})
@@ -210,6 +217,10 @@ class TimeCostConfig(GRPOConfig):
                 raise UserError(f"bounded_time_elasticity={self.bounded_time_elasticity} must be at least 0")
         if not 0 < self.value_probe_share <= 1:
             raise UserError(f"value_probe_share={self.value_probe_share} must lie in (0, 1]")
+        if self.value_baseline and not self.value_head:
+            raise UserError("value_baseline needs a head to say what to expect: set value_head")
+        if self.value_baseline and (self.loss_type == "vespo" or self.off_policy_mask_threshold is not None):
+            raise UserError("value_baseline gives each token an advantage: not with vespo or off_policy_mask_threshold")
         if not 0 <= self.budget_inf_share <= 1:
             raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from timecost.value.baseline import PrefixBaseline
 from timecost.value.fitting import FitConfig, fit_value_head, open_loss, standardise
 from timecost.value.head import ValueHead, ValueHeadConfig
-from timecost.value.probes import ProbedTraces, StepRule, attends_alone, join, read_trace, score_answers
+from timecost.value.probes import ProbedTraces, StepRule, Trace, attends_alone, join, read_trace, score_answers
 from timecost.value.targets import anytime_values, hazard_targets, horizons_up_to, remaining_tokens
 
 
@@ -27,6 +28,7 @@ class JointValueHead:
         limit: thinking tokens at which a roll-out is cut.
         num_kept: newest sets of traces, one a step, that the head learns from.
         num_updates: steps of the head for each step of the policy.
+        baseline: advantages become those per token, less what the head came to expect (timecost.value.baseline).
         forecasts: of the completions seen last, before they thought: the head's chance of a right answer at the natural
             end of thinking. None where no completion of the prompt was probed.
     """
@@ -42,18 +44,25 @@ class JointValueHead:
     num_updates: int = 4
     learning_rate: float = 1e-3
     seed: int = 0
+    baseline: PrefixBaseline | None = None
     head: ValueHead | None = None
     forecasts: list[float | None] = field(default_factory=list)
     num_seen: int = 0
     kept: deque = field(default_factory=deque)
 
     def observe_batch(self, model, batch: dict, answers: list[str]) -> dict:
-        """`observe` for what TRL's `_generate_and_score_completions` returns."""
-        rows = (
+        """`observe` for what TRL's `_generate_and_score_completions` returns; a baseline changes its advantages."""
+        prompts, completions = (
             [ids[mask.bool()].tolist() for ids, mask in zip(batch[f"{name}_ids"], batch[f"{name}_mask"], strict=True)]
             for name in ("prompt", "completion")
         )
-        return self.observe(model, *rows, answers)
+        measures = {}
+        if self.baseline is not None and self.head is not None:
+            traces = [self._trace(*row) for row in zip(prompts, completions, strict=True)]
+            batch["advantages"], measures["value/advantage_left"] = self.baseline.per_token(
+                model, self.head, traces, batch["advantages"], batch["completion_mask"]
+            )
+        return measures | self.observe(model, prompts, completions, answers)
 
     def observe(self, model, prompts: list[list[int]], completions: list[list[int]], answers: list[str]) -> dict:
         """Probe some of the completions and learn from them; returns measures of the head on them, for the log."""
@@ -61,13 +70,7 @@ class JointValueHead:
             range(len(prompts)), max(1, round(self.share * len(prompts)))
         )
         self.num_seen += 1
-        traces = [
-            read_trace(
-                zlib.crc32(repr(prompts[i]).encode()), prompts[i], completions[i], self.think_end_id, self.eos_ids,
-                self.step_rule, self.limit,
-            )
-            for i in drawn
-        ]  # fmt: skip
+        traces = [self._trace(prompts[i], completions[i]) for i in drawn]
         right = [self.tokenizer.encode(answers[i], add_special_tokens=False) for i in drawn]
         probed = score_answers(model, traces, right, [self.think_end_id], self.eos_ids[0])
         if self.head is None:
@@ -89,13 +92,19 @@ class JointValueHead:
             "value/probes": float(len(probed)),
         }  # fmt: skip
 
+    def _trace(self, prompt: list[int], completion: list[int]) -> Trace:
+        number = zlib.crc32(repr(prompt).encode())
+        return read_trace(number, prompt, completion, self.think_end_id, self.eos_ids, self.step_rule, self.limit)
+
     def _start(self, model, probed: ProbedTraces) -> None:
+        self.may_peek = attends_alone(model)
+        peek = self.may_peek and self.baseline is None  # a baseline is wanted where nobody has looked
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.head = ValueHead(
                 ValueHeadConfig(
-                    probed.hidden.shape[1], horizons_up_to(self.limit), width=128, peek=attends_alone(model),
-                    agreed=attends_alone(model), step_rule=self.step_rule, task=self.task,
+                    probed.hidden.shape[1], horizons_up_to(self.limit), width=128, peek=peek, agreed=peek,
+                    step_rule=self.step_rule, task=self.task,
                     max_thinking_tokens=self.limit,
                 )
             ).eval()  # fmt: skip
@@ -118,6 +127,6 @@ class JointValueHead:
     def finish(self) -> ValueHead:
         """The head for the end of training: fitted anew, both loops, on the traces that were kept."""
         return fit_value_head(
-            join(list(self.kept)), FitConfig(peek=self.head.config.peek, seed=self.seed), step_rule=self.step_rule,
+            join(list(self.kept)), FitConfig(peek=self.may_peek, seed=self.seed), step_rule=self.step_rule,
             task=self.task, max_thinking_tokens=self.limit,
         )  # fmt: skip

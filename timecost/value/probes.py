@@ -319,14 +319,14 @@ def sample_answers(
     texts = tokenizer.batch_decode([[*a, *b] for a, b in zip(opened, written, strict=True)], skip_special_tokens=True)
     scores = [torch.nan if score is None else float(score) for score in verify(texts, problems)]
     found, start = [], 0
-    for trace, at in zip(traces, positions, strict=True):
+    for trace, at, states in zip(traces, positions, states_at(model, traces), strict=True):
         rows = [slice(start + k * num_samples, start + (k + 1) * num_samples) for k in range(len(at))]
         start += len(at) * num_samples
         value = torch.stack([torch.tensor(scores[row]).nanmean() for row in rows])
         closing = closing_states(model, trace, at, close_ids)
         with torch.inference_mode():
             logits = model.get_output_embeddings()(closing.to(model.device, model.dtype)).cpu()
-        found.append((at, value, *sureness(logits), closing, states_at(model, trace)))
+        found.append((at, value, *sureness(logits), closing, states))
     return _assemble(traces, probes, found)
 
 
@@ -338,11 +338,23 @@ def sureness(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def states_at(model, trace: Trace) -> Tensor:
-    """Hidden states (boundaries, H) of the last layer, after its norm, behind which a step has ended."""
-    ids = torch.tensor([[*trace.prompt_ids, *trace.thinking_ids]], device=model.device)
-    states = backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state[0]
-    return states[[len(trace.prompt_ids) - 1 + position for position in trace.boundaries]].float().cpu()
+def states_at(model, traces: list[Trace]) -> list[Tensor]:
+    """Hidden states (boundaries, H) of each trace, of the last layer after its norm, behind which a step has ended."""
+    was_training = model.training
+    model.eval()
+    found: list = [None] * len(traces)
+    sequences = [[*trace.prompt_ids, *trace.thinking_ids] for trace in traces]
+    order = sorted(range(len(traces)), key=lambda i: len(sequences[i]))
+    for start in range(0, len(order), 64):
+        batch = order[start : start + 64]
+        width = len(sequences[batch[-1]])
+        ids = torch.tensor([sequences[i] + [0] * (width - len(sequences[i])) for i in batch], device=model.device)
+        states = backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state  # what is behind is not seen
+        for i, own in zip(batch, states, strict=True):
+            at = [len(traces[i].prompt_ids) - 1 + position for position in traces[i].boundaries]
+            found[i] = own[at].float().cpu()
+    model.train(was_training)
+    return found
 
 
 @torch.inference_mode()
