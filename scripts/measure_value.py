@@ -732,7 +732,8 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
         "fit": {"problems": sizes["fit"], "boundaries": len(fit)}, "rule": rule,
         "peek_up_to": head.config.peek_up_to,
     }  # fmt: skip
-    found = policies(heads, test_views, tune_views, tune, test) if {"utility", "seeds", "joint", "oracle"} & set(parts) else {}
+    compared = {"utility", "seeds", "joint", "oracle"} & set(parts)
+    found = policies(heads, test_views, tune_views, tune, test) if compared else {}
     if "calibration" in parts:
         result["calibration"] = measure_calibration(heads, test_views, test, outcomes)
     if "discrimination" in parts:
@@ -786,7 +787,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["base=arithmetic_base"], help="NAME=FOLDER of each model")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=(*PARTS, JOINT))
-    parser.add_argument("--fit", type=int, default=6000, help="problems to fit on")
+    parser.add_argument("--fit", type=int, default=24000, help="problems to fit on, one thought each")
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--test", type=int, default=1200)
     parser.add_argument("--samples", type=int, default=4, help="thoughts on each test problem")
