@@ -2,7 +2,11 @@
 
 `--task fixed_gsm8k:TASK` replaces sampling in each process: member i of a problem's group answers correctly when i is
 even, and pads its thinking to a length that depends on i and on the problem. Everything after that is the real run.
+The advantages of all processes, step after step, are written to advantages.json in the output folder.
 """
+
+import json
+from pathlib import Path
 
 from timecost.tasks.gsm8k import GSM8K
 from timecost.trainer import TimeCostTrainer
@@ -28,4 +32,15 @@ def generate(self, prompt_ids, *args, **kwargs):
     return completions, None
 
 
+def score_and_write(self, inputs):
+    output = score(self, inputs)
+    if self.model.training and self.is_world_process_zero():
+        path = Path(self.args.output_dir, "advantages.json")
+        steps = json.loads(path.read_text()) if path.exists() else []
+        path.write_text(json.dumps([*steps, list(self._logs["advantages"])]))
+    return output
+
+
+score = TimeCostTrainer._generate_and_score_completions
+TimeCostTrainer._generate_and_score_completions = score_and_write
 TimeCostTrainer._generate_single_turn = generate
