@@ -9,7 +9,6 @@ Writes docs/results/price.json. A run that is there is not made again.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -95,9 +94,8 @@ def collapses(results: Results) -> dict:
         return {"accuracy": accuracy, "tokens": tokens, "value": reached, "collapsed": bool(reached < bar - MARGIN)}
 
     rival = {name: judged(f"collapse_{name}") for name in ("free", "guarded")}
-    state = json.loads((results.folder / "collapse_guarded" / "model" / "trainer_state.json").read_text())
-    rival["guarded"]["price_factor"] = [row["timecost/price_factor"] for row in state["log_history"]
-                                        if "timecost/price_factor" in row]  # fmt: skip
+    log = results.log("collapse_guarded")
+    rival["guarded"]["price_factor"] = [row["timecost/price_factor"] for row in log if "timecost/price_factor" in row]
     ours = {f"seed {seed}": judged(f"elasticity-{TWICE}-{seed}") for seed in SEEDS}
     return {"best_style": style, "value": bar, "margin": MARGIN, "levin at twice its elasticity": ours, "rival": RIVAL,
             "rival_runs": rival}  # fmt: skip

@@ -300,6 +300,88 @@ def objectives_section(phase: str) -> str:
     return "\n".join([*lines, note])
 
 
+def price_section() -> str:
+    result, note = load("price")
+    prices = [
+        [f"{row['elasticity']:g}", f"{row['against']:g}", ", ".join(map(str, row["seeds"])),
+         interval(row, "tokens_ratio", ".3f"), "yes" if row["inverted"] else "no"]
+        for row in result["prices"]
+    ]  # fmt: skip
+    stated = {"accuracy": "at most 1 point below `accuracy`", "cost": "at most 20 tokens, 1 for the prompt"}
+    targets = [
+        [stated[row["target"]], str(row["seed"]), f"{100 * row['accuracy']:.2f}", f"{100 * row['lost']:+.2f}",
+         f"{row['cost']:.2f}", "yes" if row["met"] else "no"]
+        for row in result["targets"]
+    ]  # fmt: skip
+    found = result["collapses"]
+    judged = {f"levin, elasticity 0.1, {seed}": row for seed, row in found["levin at twice its elasticity"].items()}
+    rival = f"{found['rival']['objective']} {json.dumps(found['rival']['objective_kwargs'])}"
+    judged |= {f"{rival}, {'with' if name == 'guarded' else 'without'} the guard": row
+               for name, row in found["rival_runs"].items()}  # fmt: skip
+    collapses = [
+        [name, f"{100 * row['accuracy']:.2f}", f"{row['tokens']:.2f}", f"{row['value']:.3f}",
+         "yes" if row["collapsed"] else "no"]
+        for name, row in judged.items()
+    ]  # fmt: skip
+    return "\n".join(
+        [
+            "## What a price means\n",
+            "2,000 test problems, 8 samples each. Each elasticity of `levin` against the one below it (0 is "
+            "`accuracy`): the ratio of tokens, and whether it is above 1 beyond its interval.\n",
+            table(["elasticity", "against", "seeds", "ratio of tokens", "inverted"], prices),
+            "Stated targets, reached by dual control during training; the accuracy to keep to was that of `accuracy` "
+            "on validation problems. Met: within 1 point more, or 5 % of the tokens.\n",
+            table(["target", "seed", "accuracy, %", "points lost", "cost, tokens", "met"], targets),
+            f"Collapses: log p − 0.05 log T more than {found['margin']} below {found['value']:.3f}, that of the start "
+            f"model's style {found['best_style']}.\n",
+            table(["run", "accuracy, %", "tokens", "log p − 0.05 log T", "collapsed"], collapses),
+            note,
+        ]
+    )
+
+
+def baseline_section() -> str:
+    result, note = load("arithmetic_baseline")
+    rows = [
+        [", ".join(map(str, row["seeds"])), *(interval(row[arm], name, form, scale) for arm in ("baseline", "levin")
+         for name, form, scale in (("accuracy", ".2f", 100), ("tokens_mean", ".2f", 1))),
+         interval(row["baseline"], "accuracy_difference", "+.2f", 100),
+         interval(row["baseline"], "tokens_ratio", ".3f")]
+        for row in result["rows"]
+    ]  # fmt: skip
+    left = ", ".join(f"{value:.3f}" for value in result["advantage_left"].values())
+    norms = {arm: ", ".join(f"{value:.4f}" for name, value in result["grad_norm"].items() if name.startswith(arm))
+             for arm in ("baseline", "levin")}  # fmt: skip
+    header = ["seeds", "accuracy with it, %", "tokens", "without, %", "tokens", "difference, points", "ratio of tokens"]
+    return "\n".join(
+        [
+            "## A baseline per token\n",
+            "`levin` with `value_baseline` against `levin`, on the same test problems.\n",
+            table(header, rows),
+            f"What the baseline leaves of the advantages' squares, mean over the steps, by seed: {left}. Mean norm of "
+            f"the gradient with it {norms['baseline']}, without {norms['levin']}.\n",
+            note,
+        ]
+    )
+
+
+def fit_cost_section() -> str:
+    found = json.loads((RESULTS / "fit_cost.json").read_text())
+    rows = [
+        [str(row["prompt"]), str(row["decoded"]), f"{row['seconds']:.3f}", f"{row['predicted']:.3f}",
+         f"{100 * row['relative_error']:.1f} %"]
+        for row in found["held_out"]
+    ]  # fmt: skip
+    return "\n".join(
+        [
+            "## Seconds, fitted\n",
+            f"`timecost fit-cost --model_name_or_path {found['model_name_or_path']}` on {found['hardware']}: R² "
+            f"{found['r_squared']:.4f} on the lengths that it was fitted to. On others:\n",
+            table(["prompt", "decoded", "seconds", "predicted", "error"], rows),
+        ]
+    )
+
+
 def step_time_section() -> str:
     result, note = load("step_time")
     rows = [[name, f"{entry['median_ratio']:.3f}"] for name, entry in result.items()]
@@ -320,6 +402,9 @@ def main() -> None:
         "arithmetic_elasticity": elasticity_section,
         "arithmetic_forms": forms_section,
         **{f"objectives_{phase}": partial(objectives_section, phase) for phase in ("screen", "final", "harder")},
+        "price": price_section,
+        "arithmetic_baseline": baseline_section,
+        "fit_cost": fit_cost_section,
         "budgets": budgets_section,
         "efforts": efforts_section,
         "step_time": step_time_section,

@@ -7,6 +7,7 @@ Sets of runs from the embedded base, by the packaged recipes with the changes na
     elasticity  levin at other elasticities, the same seeds and test problems
     forms       other forms of levin and ways to keep exploring, seed 0, on validation problems
     bmojo       the same as main, from the embedded B'MOJO
+    baseline    levin with a value head beside the policy, alone (seed 0) and as a baseline per token (seeds 0, 1, 2)
 A run that is already there is not made again, so an interrupted reproduction goes on where it stopped.
 """
 
@@ -45,7 +46,7 @@ class Run:
 
 def plan() -> dict[str, list[Run]]:
     main_splits = {"test": 2000, "held_out": 1000}
-    sets = {"main": [], "elasticity": [], "forms": [], "bmojo": []}
+    sets = {"main": [], "elasticity": [], "forms": [], "bmojo": [], "baseline": []}
     for name, prefix, model in (("main", "", "arithmetic_base"), ("bmojo", "bmojo_", "arithmetic_base_bmojo")):
         sets[name].append(Run(f"{prefix}base", None, main_splits, model=model))
         for seed in SEEDS:
@@ -61,6 +62,10 @@ def plan() -> dict[str, list[Run]]:
     sets["forms"].append(Run("levin-0", "arithmetic_levin", {"validation": 1000}, {"seed": 0}))
     for form, overrides in FORMS.items():
         sets["forms"].append(Run(f"form {form}", "arithmetic_levin", {"validation": 1000}, overrides))
+    for seed in SEEDS:
+        overrides = {"seed": seed, "value_head": True, "value_baseline": True}
+        sets["baseline"].append(Run(f"baseline-{seed}", "arithmetic_levin", {"test": 2000}, overrides))
+    sets["baseline"].append(Run("joint-0", "arithmetic_levin", {"test": 2000}, {"seed": 0, "value_head": True}))
     return sets
 
 
@@ -117,6 +122,10 @@ class Results:
 
         rows = [{**row, "model": names[0].rsplit("-", 1)[0]} for row in self.samples(names, split)]
         return make_record(rows, {"runs": names, "split": split}, self.samples(reference, split) if reference else None)
+
+    def log(self, name: str) -> list[dict]:
+        """What training logged, an entry for each time."""
+        return json.loads((self.folder / name / "model" / "trainer_state.json").read_text())["log_history"]
 
     def train_summary(self, name: str) -> dict:
         path = self.folder / name.replace(" ", "_") / "model" / "train_summary.json"
@@ -200,6 +209,29 @@ def summarise_forms(results: Results) -> list[dict]:
     ]
 
 
+def summarise_baseline(results: Results) -> dict:
+    """The per-token baseline against levin without it: accuracy, tokens, and what was left of the advantages."""
+    import statistics
+
+    rows = []
+    for seeds in ([0], [1], [2], SEEDS):
+        runs, reference = ([f"{arm}-{seed}" for seed in seeds] for arm in ("baseline", "levin"))
+        record, other = results.record(runs, "test", reference), results.record(reference, "test")
+        rows.append({"seeds": list(seeds), "baseline": short(record, compared=True), "levin": short(other)})
+    logs = {name: results.log(name) for name in (*(f"baseline-{s}" for s in SEEDS), *(f"levin-{s}" for s in SEEDS))}
+    left, norm = "timecost/value/advantage_left", "grad_norm"
+    alone, without = ([row["completion"] for row in results.samples([name], "test")] for name in ("joint-0", "levin-0"))
+    return {
+        "rows": rows,
+        "advantage_left": {
+            name: statistics.mean(row[left] for row in log if left in row)
+            for name, log in logs.items() if name.startswith("baseline")
+        },
+        "grad_norm": {name: statistics.mean(row[norm] for row in log if norm in row) for name, log in logs.items()},
+        "head_alone_changes_nothing": alone == without,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default="main,elasticity,forms", help="which sets of runs, in this order")
@@ -218,6 +250,7 @@ def main() -> None:
     from timecost.evaluation.results import finite, provenance, write_json
 
     summaries = {"main": summarise_main, "elasticity": summarise_elasticity, "forms": summarise_forms}
+    summaries["baseline"] = summarise_baseline
     summaries["bmojo"] = partial(summarise_main, prefix="bmojo_")
     args.output_path.mkdir(parents=True, exist_ok=True)
     for name in names:

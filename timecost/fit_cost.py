@@ -35,7 +35,7 @@ def run(argv: list[str]) -> None:
     if not args.output_path.endswith(".json"):
         raise UserError(f"--output_path {args.output_path} must end in .json")
     from timecost.evaluation.evaluate import load_model
-    from timecost.evaluation.results import make_folder, write_json
+    from timecost.evaluation.results import make_folder, provenance, write_json
 
     model, _ = load_model(args.model_name_or_path)
     longest = getattr(model.config, "max_position_embeddings", None) or 256
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> None:
     if not 64 <= context <= longest:
         raise UserError(f"--context {context} must lie between 64 and the model's {longest} tokens")
     content = fit(model, context, args.batch_size, args.max_seconds)
-    content["model_name_or_path"] = args.model_name_or_path
+    content |= {"model_name_or_path": args.model_name_or_path, "provenance": provenance()}
     make_folder(Path(args.output_path).parent)
     write_json(args.output_path, content)
     errors = content["held_out"]
