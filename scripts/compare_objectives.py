@@ -37,7 +37,8 @@ class Arm:
     """An objective in the comparison: which argument is its strength, three values of it, and what stays fixed.
 
     Lengths are in tokens of the embedded task, whose completions take 3 to 106. `train` holds TRL options that the
-    objective cannot do without; `paper` those of its paper, used with --paper_options.
+    objective cannot do without; `paper` those of its paper, used with --paper_options. `form_of`: the objective that
+    this is a form of, where the arm has a name of its own.
     """
 
     strength: str | None = None
@@ -45,6 +46,7 @@ class Arm:
     kwargs: dict = field(default_factory=dict)
     train: dict = field(default_factory=dict)
     paper: dict = field(default_factory=dict)
+    form_of: str | None = None
 
 
 GROUP = {"scale_rewards": "group"}
@@ -54,6 +56,8 @@ ARMS = {
     "linear": Arm("price", (0.001, 0.003, 0.01)),
     "net": Arm("price", (0.001, 0.003, 0.01)),
     "levin": Arm("time_elasticity", (0.02, 0.05, 0.1)),
+    "levin_mean": Arm("time_elasticity", (0.03, 0.07, 0.15), {"time": "mean"}, form_of="levin"),
+    "levin_task": Arm("time_elasticity", (0.03, 0.07, 0.15), {"time": "task"}, form_of="levin"),
     "maxrl": Arm(),
     "lcpo_exact": Arm("budget", (12, 20, 28), {"alpha": 0.01}, paper=GROUP),
     "lcpo_max": Arm("alpha", (0.005, 0.01, 0.02), {"budget": 24}, paper=GROUP),
@@ -74,6 +78,11 @@ ARMS = {
 }  # fmt: skip
 
 
+def forms() -> list[str]:
+    """Arms that are forms of an objective that is there by its own name."""
+    return [name for name, arm in ARMS.items() if arm.form_of]
+
+
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
@@ -85,7 +94,7 @@ def settings(objective: str, value, steps: int, seed: int, paper_options: bool) 
         kwargs["steps_per_stage"] = max(1, steps // 3)
     schedule = {"max_steps": steps, "lr_scheduler_kwargs": {"num_decay_steps": steps // 4}, "save_steps": steps}
     return {
-        "objective": objective, "objective_kwargs": kwargs, "seed": seed, **schedule, **arm.train,
+        "objective": arm.form_of or objective, "objective_kwargs": kwargs, "seed": seed, **schedule, **arm.train,
         **(arm.paper if paper_options else {}),
     }  # fmt: skip
 
@@ -349,7 +358,7 @@ def against_rivals(ranking: list[dict], measures: dict) -> dict | None:
 
     from timecost.evaluation.metrics import named, with_interval
 
-    rivals = [row for row in ranking if row["objective"] not in (OURS, BASELINE)]
+    rivals = [row for row in ranking if row["objective"] not in (OURS, BASELINE, *forms())]
     if not rivals or OURS not in measures:
         return None
     out = {}
