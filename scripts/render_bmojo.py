@@ -116,9 +116,13 @@ SECTIONS = {"mqar": mqar_section, "speed": speed_section, "decode": decode_secti
             "swaps": swaps_section, "rollout": rollout_section}  # fmt: skip
 
 
-def main() -> None:
+def render() -> str:
     found = [section() for name, section in SECTIONS.items() if (RESULTS / f"bmojo_{name}.json").exists()]
-    Path("docs/bmojo_results.md").write_text("\n".join([INTRO, *found]))
+    return "\n".join([INTRO, *found])
+
+
+def main() -> None:
+    Path("docs/bmojo_results.md").write_text(render())
 
 
 if __name__ == "__main__":

@@ -395,7 +395,7 @@ def step_time_section() -> str:
     )
 
 
-def main() -> None:
+def render() -> str:
     sections = {
         "arithmetic_main": main_section,
         "arithmetic_bmojo": partial(main_section, "arithmetic_bmojo", "The same, from the embedded B'MOJO"),
@@ -409,8 +409,11 @@ def main() -> None:
         "efforts": efforts_section,
         "step_time": step_time_section,
     }
-    parts = [INTRO, *(section() for name, section in sections.items() if (RESULTS / f"{name}.json").exists())]
-    Path("docs/results.md").write_text("\n".join(parts))
+    return "\n".join([INTRO, *(section() for name, section in sections.items() if (RESULTS / f"{name}.json").exists())])
+
+
+def main() -> None:
+    Path("docs/results.md").write_text(render())
 
 
 if __name__ == "__main__":
