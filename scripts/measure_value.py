@@ -173,7 +173,7 @@ class Lab:
             traces.append(Trace(i // num_fresh, prompt, ids, end, at))
         answers = [self.ids(answer) for _, answer, _ in opened]
         found = score_answers(self.model, traces, answers, [self.think_end], self.eos, batch_size=64)
-        count_from_the_start(found, subset.agreed[found.trace // num_fresh])
+        found = count_from_the_start(found, subset.agreed[found.trace // num_fresh])
         found.save(path)
         print(f"{name}: {len(traces)} continuations, {time.perf_counter() - start:.0f} s", flush=True)
         return found
@@ -212,13 +212,15 @@ class Lab:
         return found
 
 
-def count_from_the_start(fresh, agreed) -> None:
-    """Add to the agreement of continuations what lies before them; `agreed` (N,) is that at the start of each."""
+def count_from_the_start(fresh, agreed):
+    """Continuations whose agreement counts what lies before them too; `agreed` (N,) is that at the start of each."""
+    from dataclasses import replace
+
     import torch
 
     index = torch.arange(len(fresh))
     inside = index - torch.searchsorted(fresh.trace, fresh.trace)  # boundaries before this one in its continuation
-    fresh.agreed.add_(torch.where(fresh.agreed == inside + 1, agreed - 1, 0))
+    return replace(fresh, agreed=fresh.agreed + torch.where(fresh.agreed == inside + 1, agreed - 1, 0))
 
 
 def solvable(split: str, num_problems: int, seed: int) -> list[tuple[str, str]]:
