@@ -56,8 +56,6 @@ ARMS = {
     "linear": Arm("price", (0.001, 0.003, 0.01)),
     "net": Arm("price", (0.001, 0.003, 0.01)),
     "levin": Arm("time_elasticity", (0.02, 0.05, 0.1)),
-    "levin_mean": Arm("time_elasticity", (0.03, 0.07, 0.15), {"time": "mean"}, form_of="levin"),
-    "levin_task": Arm("time_elasticity", (0.03, 0.07, 0.15), {"time": "task"}, form_of="levin"),
     "maxrl": Arm(),
     "lcpo_exact": Arm("budget", (12, 20, 28), {"alpha": 0.01}, paper=GROUP),
     "lcpo_max": Arm("alpha", (0.005, 0.01, 0.02), {"budget": 24}, paper=GROUP),
@@ -168,8 +166,8 @@ def plan(phase: str, args) -> list[tuple[str, object, Run]]:
 
 
 def pick(ranking: list[dict], num: int) -> list[dict]:
-    """`accuracy`, the first `num` others of a ranking, and `levin` if it is not among them."""
-    others = [row for row in ranking if row["objective"] != BASELINE]
+    """`accuracy`, the first `num` others of a ranking, forms left out, and `levin` if it is not among them."""
+    others = [row for row in ranking if row["objective"] not in (BASELINE, *forms())]
     best = others[:num]
     if OURS not in [row["objective"] for row in best]:
         best += [row for row in others if row["objective"] == OURS]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 LIMIT = 96  # thinking tokens
+TEST_SEED = 3
 PRICES = [10 ** (-3.5 + k / 4) for k in range(9)]  # two decades, per thinking token
 SEEN, UNSEEN = ("unknown operator", "overflow"), ("missing operand", "too long")
 
@@ -144,17 +145,17 @@ class Lab:
     def unsolvable(self, name: str, kind: str, num_problems: int, seed: int):
         return self._chunk(f"{name}-{kind}-0", unsolvable(kind, num_problems, seed), 1, seed)
 
-    def continuations(self, name: str, keep, subset, num_problems: int, num_samples: int, num_fresh: int, seed: int):
+    def continuations(self, name: str, keep, subset, sizes: dict, num_fresh: int, seed: int):
         """Probed traces of fresh continuations of every boundary of the test traces in `keep`, in their order."""
         from timecost.value.probes import ProbedTraces, Trace, score_answers, step_boundaries
 
         path = self.cache / f"{name}-{len(subset)}x{num_fresh}.safetensors"
         if path.exists():
             return ProbedTraces.load(path)
-        start, told = time.perf_counter(), []
-        for k in range(0, num_problems, 1000):
-            size = min(1000, num_problems - k)
-            told += json.loads((self.cache / f"test-{k}-{size}x{num_samples}.json").read_text())
+        start, told, test = time.perf_counter(), [], f"test{suffix(sizes['test_seed'])}"
+        for k in range(0, sizes["test"], 1000):
+            size = min(1000, sizes["test"] - k)
+            told += json.loads((self.cache / f"{test}-{k}-{size}x{sizes['samples']}.json").read_text())
         told = [row for row, kept in zip(told, keep.tolist(), strict=True) if kept]
         opened = [
             (*told[t][:2], told[t][2][:position])
@@ -331,7 +332,8 @@ def write_picture(lab, name: str, head, test, sizes: dict, num_samples: int = 40
     forecast, values = head.forecast(test).value.numpy(), anytime_values(test, head.config.horizons).numpy()
     start = test.position.numpy() == 0
     measured = [mean_estimate(test, values[start][:, k], False) for k in range(values.shape[1])]  # one start a trace
-    told = json.loads((lab.cache / f"test-0-{min(1000, sizes['test'])}x{sizes['samples']}.json").read_text())
+    first = f"test{suffix(sizes['test_seed'])}-0-{min(1000, sizes['test'])}x{sizes['samples']}.json"
+    told = json.loads((lab.cache / first).read_text())
     samples = []
     for t in range(0, len(told), max(1, len(told) // num_samples)):
         prompt, answer, ids = told[t]
@@ -456,21 +458,26 @@ RIVALS = ("never stop", "fixed budget", "confidence", "entropy", "agreement", "l
 
 def measure_utility(found: dict, test, rule: str) -> dict:
     """Net utility, value - price * tokens, of every policy at every price, and the head against the best rival."""
-    rows, gaps = [], []
+    rows, gaps, above_answer = [], [], []
     own = f"head ({rule})"
     for k, price in enumerate(PRICES):
         net = {name: value[:, k] - price * tokens[:, k] for name, (value, tokens) in found.items()}
         best = max(RIVALS, key=lambda name: net[name].mean())
         gaps.append(net[own] - net[best])
+        above_answer.append(net[own] - net[f"answer ({rule})"])
         rows.append({
             "price": price,
             "utility": {name: round(float(values.mean()), 5) for name, values in net.items()},
             "accuracy": {name: round(float(value[:, k].mean()), 5) for name, (value, _) in found.items()},
             "tokens": {name: round(float(tokens[:, k].mean()), 3) for name, (_, tokens) in found.items()},
             "best_rival": best, "head_above_best_rival": mean_estimate(test, gaps[-1], False),
+            "head_above_answer": mean_estimate(test, above_answer[-1], False),
             "closed_above_open": mean_estimate(test, net["head (closed)"] - net["head (open)"], False),
         })  # fmt: skip
-    return {"rows": rows, "head_above_best_rival_mean": mean_estimate(test, np.mean(gaps, 0), False)}
+    return {
+        "rows": rows, "head_above_best_rival_mean": mean_estimate(test, np.mean(gaps, 0), False),
+        "head_above_answer_mean": mean_estimate(test, np.mean(above_answer, 0), False),
+    }  # fmt: skip
 
 
 def measure_saving(head, tune, test, loss: float = 0.005) -> dict:
@@ -630,7 +637,7 @@ def measure_oracle(lab, found: dict, head, test, sizes, num_traces: int, seed: i
     keep = torch.zeros(len(test.problem), dtype=torch.bool)
     keep[torch.from_numpy(rng.permutation(len(test.problem))[:num_traces])] = True
     subset = test.select(keep)
-    fresh = lab.continuations("oracle", keep, subset, sizes["test"], sizes["samples"], 16, seed)
+    fresh = lab.continuations(f"oracle{suffix(sizes['test_seed'])}", keep, subset, sizes, 16, seed)
     first = torch.ones(len(fresh), dtype=torch.bool)
     first[1:] = fresh.trace[1:] != fresh.trace[:-1]
     value = anytime_values(fresh, head.config.horizons)[first]
@@ -698,6 +705,10 @@ def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 
     }  # fmt: skip
 
 
+def suffix(seed: int) -> str:
+    return "" if seed == TEST_SEED else f"-seed{seed}"
+
+
 def same(traces):
     return traces
 
@@ -714,7 +725,8 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
 
     fit = lab.traces("fit", solvable("train", sizes["fit"], 1), 1, 1)
     tune = lab.traces("tune", solvable("validation", sizes["tune"], 2), 2, 2)
-    test = lab.traces("test", solvable("test", sizes["test"], 3), sizes["samples"], 3)
+    seed = sizes["test_seed"]
+    test = lab.traces(f"test{suffix(seed)}", solvable("test", sizes["test"], seed), sizes["samples"], seed)
     views = {"head": same, "length only": sees_position, "question only": sees_question, "answer": sees_answer}
     heads = {name: lab.head(name, view(fit), peek=name == "head") for name, view in views.items()}
     views["head without peek"], heads["head without peek"] = same, heads["head"].blind
@@ -750,7 +762,7 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
         problems = solvable("validation", sizes["decline_tune"], 9)
         drawn = solvable("test", sizes["guarantee"], 4)  # one thought each: it stands for how often the base is right
         tests = {
-            "test": (solvable("test", sizes["test"], 3), test),
+            "test": (solvable("test", sizes["test"], seed), test),
             "more, one thought each": (drawn, lab.traces("guarantee-test", drawn, 1, 4)),
         }
         result["declining"] = measure_declining(
@@ -762,7 +774,7 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
     if "joint" in parts:
         result["joint"] = summary_of(load_value_head(lab.model, lab.path), found, tune, test, outcomes, rule)
     if "matched" in parts:
-        many = lab.traces("many", solvable("test", sizes["many"], 7), 16, 7)
+        many = lab.traces(f"many{suffix(seed)}", solvable("test", sizes["many"], seed + 4), 16, seed + 4)
         value = anytime_values(many, head.config.horizons)
         drawn = torch.rand(value.shape, generator=torch.Generator().manual_seed(6)) < value
         views_of_many = {name: view(many) for name, view in views.items()}
@@ -792,6 +804,7 @@ def main() -> None:
     parser.add_argument("--fit", type=int, default=24000, help="problems to fit on, one thought each")
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--test", type=int, default=1200)
+    parser.add_argument("--test_seed", type=int, default=TEST_SEED, help="of the test problems; others are kept apart")
     parser.add_argument("--samples", type=int, default=4, help="thoughts on each test problem")
     parser.add_argument("--seeds", type=int, default=3, help="heads, each fitted to thoughts on problems of its own")
     parser.add_argument("--many", type=int, default=600, help="test problems with 16 thoughts, for matched positions")
@@ -814,10 +827,12 @@ def main() -> None:
     for model in args.models:
         name, _, path = model.partition("=")
         found = measure(Lab(path, args.cache / name), name, sizes, args.parts)
+        name += "" if args.test_seed == TEST_SEED else f", test problems of seed {args.test_seed}"
         results = json.loads(args.output_path.read_text())["models"] if args.output_path.exists() else {}
         old = results.get(name, {})
-        origin = {**old.get("provenance", {}), **dict.fromkeys(args.parts, provenance())}  # of each part
-        results[name] = {**old, **found, "sizes": {**old.get("sizes", {}), **sizes}, "provenance": origin}
+        made = provenance() | {"sizes": sizes}
+        origin = {**old.get("provenance", {}), **dict.fromkeys(args.parts, made)}  # of each part
+        results[name] = {**old, **found, "provenance": origin}
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output_path, {"limit": LIMIT, "prices": PRICES, "models": results})
     print(f"wrote {args.output_path}")

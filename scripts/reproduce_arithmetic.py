@@ -65,6 +65,8 @@ def plan() -> dict[str, list[Run]]:
     for seed in SEEDS:
         overrides = {"seed": seed, "value_head": True, "value_baseline": True}
         sets["baseline"].append(Run(f"baseline-{seed}", "arithmetic_levin", {"test": 2000}, overrides))
+        levin = {"seed": seed, "model_name_or_path": "arithmetic_base"}
+        sets["baseline"].append(Run(f"levin-{seed}", "arithmetic_levin", {"test": 2000}, levin))
     sets["baseline"].append(Run("joint-0", "arithmetic_levin", {"test": 2000}, {"seed": 0, "value_head": True}))
     return sets
 

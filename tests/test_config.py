@@ -13,6 +13,9 @@ def test_the_price_keeps_its_unit_by_default(tmp_path):
     assert (config.scale_rewards, config.loss_type, config.objective) == ("none", "dr_grpo", "levin")
 
 
+BASELINE = {"value_head": True, "value_baseline": True}
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -26,6 +29,10 @@ def test_the_price_keeps_its_unit_by_default(tmp_path):
         ({"budgets": [8, 16], "budget_prior": [1.0, 0.0], "budget_curriculum_fraction": 0.5}, "rules out"),
         ({"bounded_time_elasticity": 0.1}, "needs objective levin and budgets"),
         ({"bounded_time_elasticity": -1.0, "budgets": [8]}, "must be at least 0"),
+        ({"value_baseline": True}, "set value_head"),
+        ({**BASELINE, "importance_sampling_level": "sequence"}, "needs importance_sampling_level: token"),
+        ({**BASELINE, "mask_truncated_completions": True}, "mask_truncated_completions"),
+        ({**BASELINE, "loss_type": "vespo"}, "not with vespo"),
     ],
 )
 def test_settings_under_which_a_price_means_nothing_are_refused(tmp_path, wrong, message):

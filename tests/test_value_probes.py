@@ -114,7 +114,7 @@ def test_sampled_answers_are_verified_in_their_place_and_may_stay_unknown(base, 
     found = sample_answers(model, tokenizer, thoughts, verify, sample, [THINK_END], num_samples=2)
     assert found.value[:3].tolist() == [1, 1, 1] and torch.isnan(found.value[3:]).all()
     exact = score_answers(model, thoughts, [eight, eight], [THINK_END], EOS)
-    for name in ("closing", "confidence", "entropy", "answer", "agreed"):
+    for name in ("hidden", "closing", "confidence", "entropy", "answer", "agreed"):
         torch.testing.assert_close(getattr(found, name), getattr(exact, name), atol=1e-4, rtol=1e-3)
     assert seen[2] == "b7-3=4</think>8"
 

@@ -219,8 +219,8 @@ class TimeCostConfig(GRPOConfig):
             raise UserError(f"value_probe_share={self.value_probe_share} must lie in (0, 1]")
         if self.value_baseline and not self.value_head:
             raise UserError("value_baseline needs a head to say what to expect: set value_head")
-        if self.value_baseline and (self.loss_type == "vespo" or self.off_policy_mask_threshold is not None):
-            raise UserError("value_baseline gives each token an advantage: not with vespo or off_policy_mask_threshold")
+        if self.value_baseline:
+            self._check_value_baseline()
         if not 0 <= self.budget_inf_share <= 1:
             raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:
@@ -241,6 +241,18 @@ class TimeCostConfig(GRPOConfig):
                 "no unit; 'none' keeps it",
                 stacklevel=2,
             )
+
+    def _check_value_baseline(self) -> None:
+        """Raises UserError where the gradient would not be that of tokens with advantages of their own."""
+        if self.loss_type == "vespo" or self.off_policy_mask_threshold is not None:
+            raise UserError("value_baseline gives each token an advantage: not with vespo or off_policy_mask_threshold")
+        if self.importance_sampling_level != "token" or self.loss_type == "luspo":
+            raise UserError(
+                "value_baseline needs importance_sampling_level: token: a ratio of the whole sequence would put the "
+                "baseline of later tokens on earlier ones"
+            )
+        if self.mask_truncated_completions:
+            raise UserError("value_baseline does not go with mask_truncated_completions: set that to false")
 
     def _check_objective(self) -> None:
         """Raises UserError for arguments that the objective does not take, found out on a batch of its own."""

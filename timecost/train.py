@@ -169,8 +169,6 @@ def joint_value(config, task, tokenizer):
             f"value_head: the answers of task {task.name} are not exact, so that a probe would have to sample them: "
             "train without it, then run `timecost fit-value`"
         )
-    if config.value_baseline and config.world_size > 1:
-        raise UserError("value_baseline works with one process: the head sees the completions of the main one alone")
     from timecost.trainer import single_token_id
     from timecost.value.baseline import PrefixBaseline
     from timecost.value.joint import JointValueHead

@@ -27,12 +27,8 @@ def levin(
         weighting="success"   (c − p) − ε · p · t   the same times p, bounded when a prompt is rarely solved
         time="log"            t = log T − mean log T    concave in a mixture of styles
         time="mean"           t = (T − T̄)/T̄            the gradient of log E[T]
-        time="task"           t = (T − T̄)/mean of T over the batch    that of log E[T] over the task: a token costs
-                              the same wherever it is spent
         time_on="correct"     t = c · (log T − mean of log T over the correct)/p; no wrong answer is preferred to
                               another by its length; likewise with "mean"
-
-    With "task" the batch stands for the task: hand in the completions of all its prompts.
 
     A prompt without a correct completion gives 0: it says nothing about time to a verified answer. The elasticity may
     be a tensor that broadcasts against (num_prompts, num_generations): one for each prompt.
@@ -43,7 +39,7 @@ def levin(
     """
     for name, value, known in (
         ("weighting", weighting, ("exact", "success")),
-        ("time", time, ("log", "mean", "task")),
+        ("time", time, ("log", "mean")),
         ("time_on", time_on, ("all", "correct")),
     ):
         if value not in known:
@@ -58,14 +54,12 @@ def levin(
 
     weight = correct if time_on == "correct" else valid.to(cost.dtype)
     weight = torch.where(valid & solved, weight, 0.0)
-    tiny = torch.finfo(cost.dtype).tiny
-    total = weight.sum(1, keepdim=True).clamp(min=tiny)
+    total = weight.sum(1, keepdim=True).clamp(min=torch.finfo(cost.dtype).tiny)
     if time == "log":
         centred = cost.log() - (weight * cost.log()).sum(1, keepdim=True) / total
     else:
         mean = (weight * cost).sum(1, keepdim=True) / total
-        unit = mean if time == "mean" else (weight * cost).sum() / weight.sum().clamp(min=tiny)
-        centred = torch.where(solved, (cost - mean) / unit.clamp(min=tiny), 0.0)
+        centred = torch.where(solved, cost / mean.clamp(min=torch.finfo(cost.dtype).tiny) - 1, 0.0)
     slowness = weight * centred / (safe_p if time_on == "correct" else 1.0)
 
     advantage = (correct - p) / safe_p - time_elasticity * slowness

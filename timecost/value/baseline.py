@@ -11,8 +11,10 @@ fitted by least squares to earlier steps alone (control variates: Greensmith, Ba
 """
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
+from timecost.errors import UserError
 from timecost.value.head import ValueHead
 from timecost.value.probes import Trace, states_at
 
@@ -20,15 +22,21 @@ RIDGE = 1e-3
 
 
 class PrefixBaseline:
-    """The weights w, from decayed moments of the steps seen so far; 0 before the first."""
+    """The weights w, from decayed moments of the steps seen so far; 0 before the first.
+
+    Raises UserError with several processes: only the main one's head knows completions.
+    """
 
     def __init__(self, decay: float = 0.95):
-        self.decay = decay
+        if PartialState().num_processes > 1:
+            raise UserError("value_baseline works with one process: the head sees the main one's completions alone")
+        self.decay, self.num_steps = decay, 0
         self.moments, self.products = torch.zeros(2, 2), torch.zeros(2)
 
     @property
     def weights(self) -> Tensor:
-        return torch.linalg.solve(self.moments + RIDGE * torch.eye(2), self.products)
+        seen = 1 - self.decay**self.num_steps if self.num_steps else 1.0
+        return torch.linalg.solve(self.moments / seen + RIDGE * torch.eye(2), self.products / seen)
 
     def per_token(
         self, model, head: ValueHead, traces: list[Trace], advantages: Tensor, mask: Tensor
@@ -52,6 +60,7 @@ class PrefixBaseline:
         scale = (1 - self.decay) / max(1.0, float(mask.sum()))
         self.moments = self.decay * self.moments + scale * moments
         self.products = self.decay * self.products + scale * products
+        self.num_steps += 1
         return left * mask, share
 
 

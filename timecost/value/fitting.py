@@ -91,7 +91,8 @@ def standardise(head: ValueHead, traces: ProbedTraces) -> None:
     features = head.inputs_of(traces)
     features = features[~torch.isnan(features).any(1)]
     head.mean.copy_(features.mean(0))
-    head.std.copy_(features.std(0).clamp_min(1e-3))
+    spread = features.std(0, correction=0)
+    head.std.copy_(torch.where(spread > 1e-3, spread, 1.0))  # what never varied says nothing, and may vary later
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from timecost.errors import UserError
 
+MOST_TOKENS = 2**16  # of a batch whose states are read
 PACKED = ("gemma", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3")  # attend where a mask says
 
 
@@ -345,9 +346,10 @@ def states_at(model, traces: list[Trace]) -> list[Tensor]:
     found: list = [None] * len(traces)
     sequences = [[*trace.prompt_ids, *trace.thinking_ids] for trace in traces]
     order = sorted(range(len(traces)), key=lambda i: len(sequences[i]))
-    for start in range(0, len(order), 64):
-        batch = order[start : start + 64]
-        width = len(sequences[batch[-1]])
+    while order:
+        width = len(sequences[order[-1]])
+        size = max(1, min(64, MOST_TOKENS // width))
+        order, batch = order[:-size], order[-size:]
         ids = torch.tensor([sequences[i] + [0] * (width - len(sequences[i])) for i in batch], device=model.device)
         states = backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state  # what is behind is not seen
         for i, own in zip(batch, states, strict=True):
