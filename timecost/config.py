@@ -217,8 +217,6 @@ class TimeCostConfig(GRPOConfig):
                 raise UserError(f"bounded_time_elasticity={self.bounded_time_elasticity} must be at least 0")
         if not 0 < self.value_probe_share <= 1:
             raise UserError(f"value_probe_share={self.value_probe_share} must lie in (0, 1]")
-        if self.value_baseline and not self.value_head:
-            raise UserError("value_baseline needs a head to say what to expect: set value_head")
         if self.value_baseline:
             self._check_value_baseline()
         if not 0 <= self.budget_inf_share <= 1:
@@ -244,6 +242,8 @@ class TimeCostConfig(GRPOConfig):
 
     def _check_value_baseline(self) -> None:
         """Raises UserError where the gradient would not be that of tokens with advantages of their own."""
+        if not self.value_head:
+            raise UserError("value_baseline needs a head to say what to expect: set value_head")
         if self.loss_type == "vespo" or self.off_policy_mask_threshold is not None:
             raise UserError("value_baseline gives each token an advantage: not with vespo or off_policy_mask_threshold")
         if self.importance_sampling_level != "token" or self.loss_type == "luspo":
