@@ -7,10 +7,11 @@
 Each run is a folder of --work_dir; one that is there is not made again, so an interrupted comparison goes on. Writes
 docs/results/objectives_<phase>.json and docs/images/objectives_<phase>.png.
 
-What is selected is fixed here, before any result is seen. An objective's best strength: the fewest tokens among those
-that keep within 1 point of `accuracy`, the most accurate where none does, on validation problems. The best objectives:
-the fewest tokens at (`accuracy` - 1 point), read off straight lines between the points of their strengths and that of
-`accuracy`; those that never reach it come last, by accuracy. `levin` is always among the final ones.
+What is selected is fixed here. An objective's best strength: the fewest tokens among those that keep within 1 point of
+`accuracy`, the most accurate where none does, on validation problems. The best objectives: the fewest tokens at
+(`accuracy` - 1 point), read off straight lines between the points of their strengths and that of `accuracy`; those that
+never reach it come last, by accuracy. A form of an objective, such as the same with a warm-up of the price, competes
+for that objective's place. `levin` is always among the final ones.
 """
 
 import argparse
@@ -50,35 +51,43 @@ class Arm:
 
 
 GROUP = {"scale_rewards": "group"}
+WARMUP = {"price_schedule": "warmup"}  # over half of the run
 DAPO = {**GROUP, "loss_type": "dapo", "epsilon_high": 0.28}
 ARMS = {
     "accuracy": Arm(),
     "linear": Arm("price", (0.001, 0.003, 0.01)),
     "net": Arm("price", (0.001, 0.003, 0.01)),
     "levin": Arm("time_elasticity", (0.02, 0.05, 0.1)),
+    "levin_correct": Arm("time_elasticity", (0.1, 0.2), {"time_on": "correct"}, form_of="levin"),
+    "levin_clip": Arm("time_elasticity", (0.2, 0.4), {"time_clip": 0.5}, form_of="levin"),
+    "levin_mastery": Arm("time_elasticity", (0.15, 0.3), {"mastery": 8}, form_of="levin"),
+    "levin_warmup": Arm("time_elasticity", (0.15, 0.25), train=WARMUP, form_of="levin"),
     "maxrl": Arm(),
     "lcpo_exact": Arm("budget", (12, 20, 28), {"alpha": 0.01}, paper=GROUP),
     "lcpo_max": Arm("alpha", (0.005, 0.01, 0.02), {"budget": 24}, paper=GROUP),
     "arora": Arm("alpha", (0.05, 0.1, 0.4)),
-    "kimi": Arm("weight", (0.05, 0.2, 1.0)),
+    "kimi": Arm("weight", (0.05, 0.1, 0.2, 1.0)),
+    "kimi_warmup": Arm("weight", (0.2,), train=WARMUP, form_of="kimi"),
     "overlong": Arm("max_length", (24, 48, 96), {"cache": 16}, paper=DAPO),
     "truncation": Arm("limits", ([36, 24, 16], [48, 36, 24], [72, 54, 36]), paper={"scale_rewards": "batch"}),
     "laser": Arm("target", (12, 24, 36), paper=GROUP),
     "laser_d": Arm("bonus", (0.1, 0.25, 0.5), paper=GROUP),
-    "alp": Arm("beta", (0.001, 0.003, 0.01), paper=GROUP),
+    "alp": Arm("beta", (0.001, 0.003, 0.006, 0.01), paper=GROUP),
+    "alp_warmup": Arm("beta", (0.01,), train=WARMUP, form_of="alp"),
     # its history needs problems that come again
     "hapo": Arm("weight", (0.1, 0.3, 1.0), train={"num_train_problems": 640}, paper=GROUP),
     "acoer": Arm("alpha", (0.02, 0.1, 0.5), {"warmup": 10, "window": 20, "span": 10}, paper=GROUP),
     "shorter_better": Arm("beta", (0.002, 0.006, 0.02), paper=GROUP),
-    "lead": Arm("alpha", (0.05, 0.1, 0.4), paper=GROUP),
+    "lead": Arm("alpha", (0.05, 0.1, 0.2, 0.4), paper=GROUP),
+    "lead_warmup": Arm("alpha", (0.2,), train=WARMUP, form_of="lead"),
     "effort": Arm("effort", (0.6, 0.8, 1.0), paper=GROUP),
     "dual": Arm("budget", (12, 18, 24), {"rate": 0.02}, paper=GROUP),
 }  # fmt: skip
 
 
-def forms() -> list[str]:
-    """Arms that are forms of an objective that is there by its own name."""
-    return [name for name, arm in ARMS.items() if arm.form_of]
+def family(name: str) -> str:
+    """The objective of an arm."""
+    return ARMS[name].form_of or name
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
@@ -90,9 +99,14 @@ def settings(objective: str, value, steps: int, seed: int, paper_options: bool) 
     kwargs = {**arm.kwargs, **({} if arm.strength is None else {arm.strength: value})}
     if objective == "truncation":
         kwargs["steps_per_stage"] = max(1, steps // 3)
-    schedule = {"max_steps": steps, "lr_scheduler_kwargs": {"num_decay_steps": steps // 4}, "save_steps": steps}
+    schedule = {
+        "max_steps": steps, "lr_scheduler_kwargs": {"num_decay_steps": steps // 4},
+        "save_steps": min(steps, SCREEN_STEPS),
+    }  # fmt: skip
+    if arm.train.get("price_schedule") == "warmup":
+        schedule["price_warmup_steps"] = steps // 2
     return {
-        "objective": arm.form_of or objective, "objective_kwargs": kwargs, "seed": seed, **schedule, **arm.train,
+        "objective": family(objective), "objective_kwargs": kwargs, "seed": seed, **schedule, **arm.train,
         **(arm.paper if paper_options else {}),
     }  # fmt: skip
 
@@ -159,15 +173,15 @@ def plan(phase: str, args) -> list[tuple[str, object, Run]]:
         if not source.exists():
             raise SystemExit(f"{source} is missing: run the phase before this one first")
         ranking = json.loads(source.read_text())["result"]["ranking"]
-        chosen = [(row["objective"], row["strength"]) for row in pick(ranking, 6 if phase == "final" else 5)]
+        chosen = [(row["arm"], row["strength"]) for row in pick(ranking, 6 if phase == "final" else 5)]
     if args.objectives:
-        chosen = [pair for pair in chosen if pair[0] in (BASELINE, *args.objectives.split(","))]
+        chosen = [pair for pair in chosen if family(pair[0]) in (BASELINE, *args.objectives.split(","))]
     return [(name, value, run_of(phase, name, value, seed, args)) for name, value in chosen for seed in seeds]
 
 
 def pick(ranking: list[dict], num: int) -> list[dict]:
-    """`accuracy`, the first `num` others of a ranking, forms left out, and `levin` if it is not among them."""
-    others = [row for row in ranking if row["objective"] not in (BASELINE, *forms())]
+    """`accuracy`, the first `num` others of a ranking, and `levin` if it is not among them."""
+    others = [row for row in ranking if row["objective"] != BASELINE]
     best = others[:num]
     if OURS not in [row["objective"] for row in best]:
         best += [row for row in others if row["objective"] == OURS]
@@ -294,7 +308,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
         arm["point"], arm["drawn"] = resamples.points(arm["tables"])
     baseline = arms[BASELINE, "null"]
     max_tokens, floor = float(baseline["point"][0]), float(baseline["point"][1]) - FLOOR
-    rows_out, objectives = [], {}
+    rows_out, objectives = [], {}  # objectives: arms of each, forms included
     for (name, strength), arm in arms.items():
         compared = compare(arm["rows"], baseline["rows"])
         by_seed = [
@@ -307,15 +321,15 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
         stems = ("accuracy_difference", "tokens_ratio", "speedup_bits")
         rows_out.append(
             {
-                "objective": name, "strength": json.loads(strength), "label": label(name, json.loads(strength)),
-                "seeds": arm["seeds"],
+                "objective": family(name), "arm": name, "strength": json.loads(strength),
+                "label": label(name, json.loads(strength)), "seeds": arm["seeds"],
                 **named("accuracy", with_interval(arm["point"][1], arm["drawn"][:, 1])),
                 **named("tokens_mean", with_interval(arm["point"][0], arm["drawn"][:, 0])),
                 **{key: compared[key] for stem in stems for key in (stem, f"{stem}_low", f"{stem}_high")},
                 "by_seed": by_seed, "collapses": sum(seed["collapsed"] for seed in by_seed),
             }
         )  # fmt: skip
-        objectives.setdefault(name, []).append(arm)
+        objectives.setdefault(family(name), []).append(arm)
 
     def both(function, name):
         """A measure of an objective from its points and the baseline's: the value, and (R,) under resampling."""
@@ -334,7 +348,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
         own = [row for row in rows_out if row["objective"] == name]
         within = [row for row in own if row["accuracy"] >= baseline["point"][1] - POINT]
         best = min(within, key=lambda r: r["tokens_mean"]) if within else max(own, key=lambda r: r["accuracy"])
-        entry = {"objective": name, "strength": best["strength"], "label": best["label"], "within": bool(within)}
+        entry = {"objective": name, **{key: best[key] for key in ("arm", "strength", "label")}, "within": bool(within)}
         entry["best_accuracy"] = max(row["accuracy"] for row in own)
         for measure, (number, drawn) in measures[name].items():
             entry |= named(measure, with_interval(number, drawn))
@@ -356,7 +370,7 @@ def against_rivals(ranking: list[dict], measures: dict) -> dict | None:
 
     from timecost.evaluation.metrics import named, with_interval
 
-    rivals = [row for row in ranking if row["objective"] not in (OURS, BASELINE, *forms())]
+    rivals = [row for row in ranking if row["objective"] not in (OURS, BASELINE)]
     if not rivals or OURS not in measures:
         return None
     out = {}
@@ -379,9 +393,9 @@ def plot(result: dict, path: Path) -> None:
     def draw():
         figure, axes = new_figure(7.6, 5.2)
         labels = []
-        names = list(dict.fromkeys(row["objective"] for row in result["arms"]))
+        names = list(dict.fromkeys(row["arm"] for row in result["arms"]))
         for i, (name, colour) in enumerate(zip(names, cycle(COLOURS), strict=False)):
-            rows = sorted((r for r in result["arms"] if r["objective"] == name), key=lambda r: r["tokens_mean"])
+            rows = sorted((r for r in result["arms"] if r["arm"] == name), key=lambda r: r["tokens_mean"])
             colour = INK if name == BASELINE else colour
             points = [(row["tokens_mean"], 100 * row["accuracy"]) for row in rows]
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.0, alpha=0.6)

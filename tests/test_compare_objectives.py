@@ -24,9 +24,16 @@ def arguments(tmp_path, **changes):
 
 
 def test_every_objective_takes_part_with_three_strengths_or_none():
-    assert set(compare.ARMS) - set(compare.forms()) == set(REGISTRY)
+    assert {name for name, arm in compare.ARMS.items() if not arm.form_of} == set(REGISTRY)
+    assert set(map(compare.family, compare.ARMS)) == set(REGISTRY)
     for arm in compare.ARMS.values():
-        assert len(arm.values) == (1 if arm.strength is None else 3)
+        assert arm.form_of or (len(arm.values) == 1 if arm.strength is None else len(arm.values) >= 3)
+
+
+def test_a_warmup_takes_half_of_the_run():
+    settings = [compare.settings("levin_warmup", 0.15, steps, 0, False) for steps in (100, 200)]
+    assert [run["price_warmup_steps"] for run in settings] == [50, 100]
+    assert settings[0]["objective"] == "levin" and settings[0]["objective_kwargs"] == {"time_elasticity": 0.15}
 
 
 @pytest.mark.slow
@@ -36,7 +43,7 @@ def test_the_settings_of_every_run_are_accepted(tmp_path, paper_options):
     from timecost.config import TimeCostConfig
 
     planned = compare.plan("screen", arguments(tmp_path, paper_options=paper_options))
-    assert len({run.name for _, _, run in planned}) == len(planned) == 2 + 3 * (len(compare.ARMS) - 2)
+    assert len({run.name for _, _, run in planned}) == len(planned) == sum(len(a.values) for a in compare.ARMS.values())
     for _, _, run in planned:
         overrides = {name: value for name, value in run.overrides.items() if name != "num_train_problems"}
         config = TimeCostConfig(output_dir=str(tmp_path), bf16=False, report_to="none", **overrides)
@@ -86,11 +93,12 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
             (work / run.name).mkdir(parents=True)
             (work / run.name / "failed.txt").write_text("error: no\n")
             continue
-        write_run(work / run.name / "validation", name, *reached[name])
+        write_run(work / run.name / "validation", name, *reached[compare.family(name)])
     result = compare.summarise("screen", args, planned)
     assert [row["objective"] for row in result["ranking"]] == ["levin", "accuracy", "linear", "kimi"]
     assert result["ranking"][0]["tokens_at"] == pytest.approx(20)
-    assert [row["collapses"] for row in result["ranking"]] == [0, 0, 0, 3], "70 % right is no answer to a price of 0.05"
+    num_kimi = sum(row["objective"] == "kimi" for row in result["arms"])
+    assert [row["collapses"] for row in result["ranking"]] == [0, 0, 0, num_kimi], "70 % right is no answer"
     assert [failure["run"] for failure in result["failures"]] == ["linear_price=0.01-0"]
     against = result["against_best_rival"]
     assert against["tokens_at_rival"] == "linear" and against["tokens_at_ratio"] < 1
@@ -104,7 +112,8 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     compare.plot(result, tmp_path / "images" / "objectives_screen")
     assert (tmp_path / "images" / "objectives_screen.png").stat().st_size > 1000
     later = compare.plan("final", args)
-    assert {name for name, _, _ in later} == {"accuracy", "levin", "linear", "kimi"} and len(later) == 12
+    assert {compare.family(name) for name, _, _ in later} == {"accuracy", "levin", "linear", "kimi"}
+    assert len(later) == 12, "one arm of each objective"
     assert {run.overrides["seed"] for _, _, run in later} == set(compare.FINAL_SEEDS)
 
 
