@@ -59,8 +59,6 @@ ARMS = {
     "net": Arm("price", (0.001, 0.003, 0.01)),
     "levin": Arm("time_elasticity", (0.02, 0.05, 0.1)),
     "levin_correct": Arm("time_elasticity", (0.1, 0.2), {"time_on": "correct"}, form_of="levin"),
-    "levin_clip": Arm("time_elasticity", (0.2, 0.4), {"time_clip": 0.5}, form_of="levin"),
-    "levin_mastery": Arm("time_elasticity", (0.15, 0.3), {"mastery": 8}, form_of="levin"),
     "levin_warmup": Arm("time_elasticity", (0.15, 0.25), train=WARMUP, form_of="levin"),
     "maxrl": Arm(),
     "lcpo_exact": Arm("budget", (12, 20, 28), {"alpha": 0.01}, paper=GROUP),

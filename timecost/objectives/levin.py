@@ -18,8 +18,6 @@ def levin(
     weighting: str = "success",
     time: str = "log",
     time_on: str = "all",
-    time_clip: float | None = None,
-    mastery: float = 1.0,
 ) -> Tensor:
     """Advantages for J = log p − ε log T; zero-mean over the valid completions of each prompt.
 
@@ -31,14 +29,10 @@ def levin(
         time="mean"           t = (T − T̄)/T̄            the gradient of log E[T]
         time_on="correct"     t = c · (log T − mean of log T over the correct)/p; no wrong answer is preferred to
                               another by its length; likewise with "mean"
-        time_clip=κ           t clipped to [−κ, κ], then centred anew: however much shorter than the prompt's others, a
-                              completion is credited with a factor e^κ of time at most, so that giving up is not worth
-                              more than finding the shorter of two ways to think
-        mastery=k             the term of time times p^(k−1): time is priced where the prompt is mastered
 
     A prompt without a correct completion gives 0: it says nothing about time to a verified answer. The elasticity may
     be a tensor that broadcasts against (num_prompts, num_generations): one for each prompt.
-    Raises ValueError for an unknown form, a negative elasticity or a clip that is not positive.
+    Raises ValueError for an unknown form or a negative elasticity.
 
     >>> levin(torch.tensor([[1.0, 1.0]]), torch.tensor([[10.0, 20.0]]), time_elasticity=0.1)
     tensor([[ 0.0347, -0.0347]])
@@ -52,8 +46,6 @@ def levin(
             raise ValueError(f"levin: {name}={value!r} is not one of {', '.join(known)}")
     if (torch.as_tensor(time_elasticity) < 0).any():
         raise ValueError(f"levin: time_elasticity={time_elasticity} must be at least 0")
-    if time_clip is not None and not time_clip > 0:
-        raise ValueError(f"levin: time_clip={time_clip} must be positive")
 
     valid = ~torch.isnan(correct)
     p = torch.nanmean(correct, dim=1, keepdim=True)
@@ -68,12 +60,9 @@ def levin(
     else:
         mean = (weight * cost).sum(1, keepdim=True) / total
         centred = torch.where(solved, cost / mean.clamp(min=torch.finfo(cost.dtype).tiny) - 1, 0.0)
-    if time_clip is not None:
-        centred = centred.clamp(-time_clip, time_clip)
-        centred = centred - (weight * centred).sum(1, keepdim=True) / total
     slowness = weight * centred / (safe_p if time_on == "correct" else 1.0)
 
-    advantage = (correct - p) / safe_p - time_elasticity * safe_p ** (mastery - 1) * slowness
+    advantage = (correct - p) / safe_p - time_elasticity * slowness
     if weighting == "success":
         advantage = advantage * safe_p
     return torch.where(valid, torch.where(solved, advantage, 0.0), torch.nan)
