@@ -359,7 +359,8 @@ def baseline_section() -> str:
             "`levin` with `value_baseline` against `levin`, on the same test problems.\n",
             table(header, rows),
             f"What the baseline leaves of the advantages' squares, mean over the steps, by seed: {left}. Mean norm of "
-            f"the gradient with it {norms['baseline']}, without {norms['levin']}.\n",
+            f"the gradient with it {norms['baseline']}, without {norms['levin']}. A head beside the policy without the "
+            f"baseline {'changes no' if result['head_alone_changes_no_weight'] else 'changes the'} weights (seed 0).\n",
             note,
         ]
     )
