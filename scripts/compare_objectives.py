@@ -381,32 +381,48 @@ def against_rivals(ranking: list[dict], measures: dict) -> dict | None:
     return out
 
 
-def plot(result: dict, path: Path) -> None:
-    """Accuracy against tokens: a point with intervals for each arm, joined for the strengths of one objective."""
-    from itertools import cycle
+def plot(result: dict, path: Path, columns: int = 4) -> None:
+    """Accuracy against tokens, a panel for each objective: its arms before those of all others, `accuracy` in each.
 
-    from timecost.evaluation.figures import COLOURS, INK, MARKERS, in_our_style, new_figure, place_labels, save
+    Forms of an objective are hollow. An arm below the floor of the hypervolume stands at the lower edge, with its
+    value.
+    """
+    from timecost.evaluation.figures import COLOURS, GREY, INK, LINE, PAPER, in_our_style, new_figure, save
+
+    bottom = 100 * result["reference_point"]["accuracy"]
+    arms = [{**row, "x": row["tokens_mean"], "y": 100 * row["accuracy"]} for row in result["arms"]]
+    shown = [row for row in arms if row["y"] >= bottom]
+    names = [row["objective"] for row in result["ranking"] if row["objective"] != BASELINE]
+    baseline = next(row for row in arms if row["objective"] == BASELINE)
 
     @in_our_style
     def draw():
-        figure, axes = new_figure(7.6, 5.2)
-        labels = []
-        names = list(dict.fromkeys(row["arm"] for row in result["arms"]))
-        for i, (name, colour) in enumerate(zip(names, cycle(COLOURS), strict=False)):
-            rows = sorted((r for r in result["arms"] if r["arm"] == name), key=lambda r: r["tokens_mean"])
-            colour = INK if name == BASELINE else colour
-            points = [(row["tokens_mean"], 100 * row["accuracy"]) for row in rows]
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.0, alpha=0.6)
-            for row, (x, y) in zip(rows, points, strict=True):
-                spread = [[max(0, y - 100 * row["accuracy_low"])], [max(0, 100 * row["accuracy_high"] - y)]]
-                marker = MARKERS[(i // len(COLOURS)) % len(MARKERS)]
-                axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, markersize=6, elinewidth=1.0)
-            labels.append((*points[len(points) // 2], name, colour, 8.5))
-        axes.set_xlabel("mean tokens per completion")
-        axes.set_ylabel("accuracy, %")
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], 100 * result["reference_point"]["accuracy"] - 10))
-        axes.set_title(f"Objectives, {result['split']} problems of {result['task']}")
-        place_labels(figure, axes, [point for point in labels if point[1] >= axes.get_ylim()[0]])
+        num_rows = -(-len(names) // columns)
+        figure, panels = new_figure(9.6, 0.6 + 1.9 * num_rows, columns, num_rows)
+        for axes, name in zip(panels, names, strict=False):
+            axes.plot([row["x"] for row in shown], [row["y"] for row in shown], "o", color=LINE, markersize=3, zorder=1)
+            axes.plot(baseline["x"], baseline["y"], "s", color=INK, markersize=5)
+            for arm in dict.fromkeys(row["arm"] for row in arms if row["objective"] == name):
+                own = sorted((row for row in shown if row["arm"] == arm), key=lambda row: row["x"])
+                spread = [[max(0, row["y"] - 100 * row["accuracy_low"]) for row in own],
+                          [max(0, 100 * row["accuracy_high"] - row["y"]) for row in own]]  # fmt: skip
+                form = arm != name
+                axes.errorbar(
+                    [row["x"] for row in own], [row["y"] for row in own], yerr=spread, color=COLOURS[form], marker="o",
+                    markersize=5, markerfacecolor=PAPER if form else None, elinewidth=1.0, linewidth=1.0,
+                )  # fmt: skip
+            low = sorted((row for row in arms if row["objective"] == name and row["y"] < bottom), key=lambda r: r["x"])
+            if low:
+                axes.plot([row["x"] for row in low], [bottom + 0.1] * len(low), "v", color=COLOURS[1], markersize=5)
+                axes.text(0.03, 0.12, ", ".join(f"{row['y']:.0f} %" for row in low), transform=axes.transAxes,
+                          color=GREY, fontsize=8)  # fmt: skip
+            axes.set_title(name, fontsize=10, pad=4)
+            axes.set_xlim(0, 1.1 * max(row["x"] for row in arms))
+            axes.set_ylim(bottom - 0.2, 100.2)
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        figure.supxlabel("mean tokens per completion", fontsize=10)
+        figure.supylabel("accuracy, %", fontsize=10)
         save(figure, path)
 
     path.parent.mkdir(parents=True, exist_ok=True)
