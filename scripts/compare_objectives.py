@@ -1,6 +1,6 @@
 """Every objective of the registry on the same model, steps, seeds and data: which reaches what accuracy in what time.
 
-    python scripts/compare_objectives.py --phase screen --jobs 2     # all objectives, 3 strengths, validation problems
+    python scripts/compare_objectives.py --phase screen --jobs 2     # all objectives, 3 strengths or more, validation
     python scripts/compare_objectives.py --phase final --jobs 2      # the best six, 3 fresh seeds, test problems
     python scripts/compare_objectives.py --phase harder --jobs 2     # the best five, another family of problems
 
@@ -35,7 +35,7 @@ ELASTICITY, MARGIN = 0.05, 0.1  # of the value log p - ELASTICITY * E[log T] tha
 
 @dataclass(frozen=True)
 class Arm:
-    """An objective in the comparison: which argument is its strength, three values of it, and what stays fixed.
+    """An objective in the comparison: which argument is its strength, values of it, and what stays fixed.
 
     Lengths are in tokens of the embedded task, whose completions take 3 to 106. `train` holds TRL options that the
     objective cannot do without; `paper` those of its paper, used with --paper_options. `form_of`: the objective that
@@ -207,6 +207,19 @@ def table_of(rows: list[dict], keys: list[str]) -> dict:
     }  # fmt: skip
 
 
+def styles_of(rows: list[dict]) -> dict:
+    """Difficulty -> share of each style among its completions, the rarest (below 1 %) left out."""
+    from collections import Counter
+
+    counts: dict[str, Counter] = {}
+    for row in rows:
+        counts.setdefault(str(row["difficulty"]), Counter())[row.get("style", "all")] += 1
+    return {
+        difficulty: {style: round(n / count.total(), 3) for style, n in count.most_common() if n >= count.total() / 100}
+        for difficulty, count in sorted(counts.items(), key=lambda item: int(item[0]))
+    }
+
+
 def value(accuracy: float, log_cost: float) -> float:
     """log p - ELASTICITY * E[log T], nats; the common measure by which a collapse is told."""
     from math import log
@@ -325,6 +338,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
                 **named("tokens_mean", with_interval(arm["point"][0], arm["drawn"][:, 0])),
                 **{key: compared[key] for stem in stems for key in (stem, f"{stem}_low", f"{stem}_high")},
                 "by_seed": by_seed, "collapses": sum(seed["collapsed"] for seed in by_seed),
+                "styles": styles_of(arm["rows"]),
             }
         )  # fmt: skip
         objectives.setdefault(family(name), []).append(arm)
@@ -443,8 +457,9 @@ def main() -> None:
     parser.add_argument("--output_path", type=Path, default=Path("docs/results"))
     parser.add_argument("--plot_path", type=Path, default=Path("docs/images"))
     args = parser.parse_args()
-    if unknown := [name for name in (args.objectives or "").split(",") if name and name not in ARMS]:
-        parser.error(f"unknown objective {unknown[0]}: {', '.join(ARMS)}")
+    known = sorted(set(map(family, ARMS)) - {BASELINE})
+    if args.objectives and (unknown := set(args.objectives.split(",")) - set(known)):
+        parser.error(f"unknown objective {sorted(unknown)[0]}: {', '.join(known)}")
     planned = plan(args.phase, args)
     folder = args.work_dir / args.phase
     if not args.summarise_only:

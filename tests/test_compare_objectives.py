@@ -97,6 +97,7 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     result = compare.summarise("screen", args, planned)
     assert [row["objective"] for row in result["ranking"]] == ["levin", "accuracy", "linear", "kimi"]
     assert result["ranking"][0]["tokens_at"] == pytest.approx(20)
+    assert result["arms"][0]["styles"] == {"2": {"steps": 1.0}, "3": {"steps": 1.0}, "4": {"steps": 1.0}}
     num_kimi = sum(row["objective"] == "kimi" for row in result["arms"])
     assert [row["collapses"] for row in result["ranking"]] == [0, 0, 0, num_kimi], "70 % right is no answer"
     assert [failure["run"] for failure in result["failures"]] == ["linear_price=0.01-0"]
