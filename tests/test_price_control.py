@@ -52,6 +52,27 @@ def test_dual_ascent_meets_a_stated_loss_of_accuracy(noise):
     assert sum(seen[-50:]) / 50 == pytest.approx(0.985, abs=0.002) and min(seen[100:]) > 0.975
 
 
+def test_dual_ascent_leaves_the_price_to_a_policy_that_still_learns():
+    """Accuracy rises from 0.88 to 0.98, where the target of 0.97 leaves room, and falls in the end."""
+    control = PriceControl("dual", max_accuracy_loss=0.01, reference_accuracy=0.98)
+    for i in range(50):
+        observe(control, 0.88 + 0.002 * i, 20, num=1000)
+        assert control.factor >= 1
+    for _ in range(20):
+        observe(control, 0.98, 20, num=1000)
+    assert control.factor > 1.5
+    for _ in range(20):
+        observe(control, 0.94, 20, num=1000)
+    assert control.factor < 0.5
+
+
+def test_dual_ascent_lowers_a_price_under_which_nothing_is_learned():
+    control = PriceControl("dual", max_accuracy_loss=0.01, reference_accuracy=0.98)
+    for i in range(60):
+        observe(control, 0.9 - 0.001 * (i > 20), 20, num=1000)
+    assert control.factor < 0.1
+
+
 @pytest.mark.parametrize("target", [12.0, 25.0])
 def test_dual_ascent_meets_a_stated_cost(target):
     policy, control = Policy(), PriceControl("dual", max_mean_cost=target)

@@ -18,7 +18,8 @@ from timecost.errors import UserError
 
 SCHEDULES = ("constant", "warmup", "dual")
 REFERENCE_STEPS = 5  # first steps, whose roll-outs stand for the start model
-DECAY = 0.9  # of the moving averages, per step
+LEARNING_STEPS = 20  # first steps, too few to tell whether the accuracy rises
+DECAY, SLOW_DECAY = 0.9, 0.97  # of the moving averages, and of the accuracy that they are compared with, per step
 FACTORS = (1e-3, 1e3)
 MIN_STYLE = 30  # completions of a style in the reference, below which its mean says too little
 COOL_DOWN = 20  # steps after backing off before the guard judges again
@@ -66,7 +67,9 @@ class PriceControl:
         e = (accuracy − (reference − max_accuracy_loss)) / max_accuracy_loss    or    (T̄ / max_mean_cost − 1) / 0.1
 
     clipped to [−2, 1] and [−1, 1], from moving averages over about 10 steps. The reference is given, or the accuracy of
-    the start model in the first 5 steps, in which the factor is 1.
+    the start model in the first 5 steps, in which the factor is 1. Before the accuracy has reached its target for the
+    first time, it does not lower the price while it rises (its average over 10 steps is above that over 30): it is
+    learning that is missing, and a price that has gone down by then is long in coming back.
 
     guard: measures every objective by J = log p − ε · E[log T] (ε = `elasticity`) over the batch. In the first 5 steps
     it takes J of each style of the start model from the completions that happened to use it, and keeps the best. There
@@ -101,6 +104,7 @@ class PriceControl:
         self.reference = reference_accuracy
         self.given = reference_accuracy is not None
         self.means: dict[str, float] = {}  # moving averages
+        self.reached = False  # whether the accuracy has been at its target
         self.log_factor, self.error, self.backed_off, self.last_back_off = 0.0, 0.0, 0, -COOL_DOWN
         self.styles: dict[str, list[float]] = {}  # of the start model: completions, correct ones, sum of log cost
         self.best_style: str | None = None
@@ -173,8 +177,8 @@ class PriceControl:
 
     def _average(self, new: dict[str, float]) -> None:
         """Moving averages whose first steps weigh like a plain mean."""
-        weight = max(1 - DECAY, 1 / self.num_steps)
-        for name, number in new.items():
+        for name, number in {**new, "slow_accuracy": new["accuracy"]}.items():
+            weight = max(1 - (SLOW_DECAY if name == "slow_accuracy" else DECAY), 1 / self.num_steps)
             self.means[name] = (1 - weight) * self.means.get(name, number) + weight * number
 
     def _refer(self, correct: Tensor, cost: Tensor, valid: Tensor, styles: Sequence[str] | None) -> None:
@@ -198,6 +202,10 @@ class PriceControl:
         if self.max_accuracy_loss is not None:
             room = self.means["accuracy"] - (self.reference - self.max_accuracy_loss)
             error = min(1.0, max(-2.0, room / self.max_accuracy_loss))
+            self.reached = self.reached or error >= 0
+            rise = self.means["accuracy"] - self.means["slow_accuracy"]
+            if not self.reached and (self.num_steps <= LEARNING_STEPS or rise > 0.1 * self.max_accuracy_loss):
+                error = 0.0
         else:
             error = min(1.0, max(-1.0, (self.means["cost"] / self.max_mean_cost - 1) / 0.1))
         if self.signs and error > 0:
