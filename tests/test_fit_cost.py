@@ -7,7 +7,7 @@ import pytest
 
 from timecost.cli import main
 from timecost.cost import load_cost_model
-from timecost.fit_cost import HELD_OUT, fit_seconds
+from timecost.fit_cost import HELD_OUT, fit_seconds, quiet_seconds
 
 PAIRS = np.array([(p, d) for p in (8, 32, 96) for d in (16, 32, 64, 128)])
 
@@ -21,6 +21,15 @@ def test_known_coefficients_come_back():
     np.testing.assert_allclose(
         fit_seconds(PAIRS, seconds_of(0.05, 1e-4, 3e-3, 1e-6)), [0.05, 1e-4, 3e-3, 1e-6], rtol=1e-6
     )
+
+
+def test_a_busy_machine_is_taken_off():
+    """Rounds up to twice as slow, one measurement in ten three times as slow: the quietest round comes back."""
+    rng, truth = np.random.default_rng(0), seconds_of(0.05, 1e-4, 3e-3, 1e-6)
+    slowness = np.r_[1.0, rng.uniform(1.1, 2, 14)][:, None]
+    rounds = truth * slowness * np.where(rng.random((15, len(PAIRS))) < 0.1, 3, 1)
+    np.testing.assert_allclose(quiet_seconds(rounds), truth, rtol=1e-6)
+    np.testing.assert_allclose(quiet_seconds(truth[None]), truth)
 
 
 def test_no_coefficient_is_negative():

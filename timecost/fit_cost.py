@@ -57,8 +57,8 @@ def run(argv: list[str]) -> None:
 def fit(model, context: int, batch_size: int = 1, max_seconds: float = 40.0) -> dict:
     """Measure and fit; returns what the file holds.
 
-    Every pair of lengths is timed in each round, in another order each time, and its shortest time counts: whatever
-    else runs on the machine only ever adds to it. No round begins that would not end in time, save the first.
+    Every pair of lengths is timed in each round, in another order each time; what counts is its time in a quiet round
+    (`quiet_seconds`). No round begins that would not end in time, save the first.
     """
     import random
 
@@ -67,14 +67,14 @@ def fit(model, context: int, batch_size: int = 1, max_seconds: float = 40.0) -> 
     pairs = [(round(p * context), round(d * context)) for p in PROMPTS for d in DECODED]
     others = [(round(p * context), round(d * context)) for p, d in HELD_OUT]
     rng, order = random.Random(0), pairs + others
-    best = dict.fromkeys(order, float("inf"))
     time_generation(model, 8, 8, batch_size)
-    deadline, rounds, longest = time.perf_counter() + max_seconds, 0, 0.0
-    while rounds < 1 or time.perf_counter() + longest < deadline:
+    deadline, rounds, longest = time.perf_counter() + max_seconds, [], 0.0
+    while not rounds or time.perf_counter() + longest < deadline:
         started = time.perf_counter()
-        for pair in rng.sample(order, len(order)):
-            best[pair] = min(best[pair], time_generation(model, *pair, batch_size))
-        rounds, longest = rounds + 1, max(longest, time.perf_counter() - started)
+        taken = {pair: time_generation(model, *pair, batch_size) for pair in rng.sample(order, len(order))}
+        rounds.append([taken[pair] for pair in order])
+        longest = max(longest, time.perf_counter() - started)
+    best = dict(zip(order, quiet_seconds(np.array(rounds)).tolist(), strict=True))
     seconds = np.array([best[pair] for pair in pairs])
     coefficients = fit_seconds(np.array(pairs), seconds)
     held_out = []
@@ -87,9 +87,25 @@ def fit(model, context: int, batch_size: int = 1, max_seconds: float = 40.0) -> 
     return {
         "unit": "seconds", **dict(zip("abcd", coefficients.tolist(), strict=True)), "batch_size": batch_size,
         "r_squared": float(1 - residual @ residual / ((seconds - seconds.mean()) ** 2).sum()), "hardware": hardware(),
-        "rounds": rounds, "measured": [{"prompt": p, "decoded": d, "seconds": best[p, d]} for p, d in pairs],
+        "rounds": len(rounds), "measured": [{"prompt": p, "decoded": d, "seconds": best[p, d]} for p, d in pairs],
         "held_out": held_out,
     }  # fmt: skip
+
+
+def quiet_seconds(rounds):
+    """(rounds, pairs) of seconds to (pairs,): each pair's time in the quietest round.
+
+    A busy machine slows whole rounds and now and then a single measurement. In log seconds a round adds the same to all
+    pairs; medians over rounds and pairs in turn (Tukey's median polish) take it off, and let no single one count much.
+    """
+    import numpy as np
+
+    log_seconds = np.log(rounds)
+    slowness = np.zeros((len(rounds), 1))
+    for _ in range(20):
+        pairs = np.median(log_seconds - slowness, axis=0)
+        slowness = np.median(log_seconds - pairs, axis=1, keepdims=True)
+    return np.exp(pairs + slowness.min())
 
 
 def features(pairs):
