@@ -65,15 +65,24 @@ def inversions(results: Results) -> list[dict]:
 
 
 def targets_met(results: Results, runs: dict[str, list[Run]]) -> list[dict]:
-    """What dual control was told and what came of it on test problems; a completion's cost is its tokens plus one."""
+    """What dual control was told and what came of it on test problems; a completion's cost is its tokens plus one.
+
+    Test problems are distinct, so that short ones are rare among them; training draws every difficulty as often, and the
+    target is about what training draws. It is judged with difficulties counting equally; the plain means are beside it.
+    """
+
+    def equally(record: dict, name: str) -> float:
+        return statistics.mean(level[name] for level in record["by_difficulty"].values())
+
     rows = []
     for seed in SEEDS:
-        best = results.record([f"accuracy-{seed}"], "test")["accuracy"]
+        best = results.record([f"accuracy-{seed}"], "test")
         for name in ("accuracy", "cost"):
             record = results.record([f"target_{name}-{seed}"], "test")
             row = {"target": name, "seed": seed, "accuracy": record["accuracy"], "tokens": record["tokens_mean"]}
             row["overrides"] = runs[f"target_{name}"][SEEDS.index(seed)].overrides
-            row["lost"], row["cost"] = best - record["accuracy"], record["tokens_mean"] + 1
+            row["lost"] = equally(best, "accuracy") - equally(record, "accuracy")
+            row["cost"] = equally(record, "tokens_mean") + 1
             row["met"] = row["lost"] <= 2 * MOST_LOST if name == "accuracy" else row["cost"] <= 1.05 * MOST_TOKENS
             rows.append(row)
     return rows
