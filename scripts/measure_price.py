@@ -67,8 +67,8 @@ def inversions(results: Results) -> list[dict]:
 def targets_met(results: Results, runs: dict[str, list[Run]]) -> list[dict]:
     """What dual control was told and what came of it on test problems; a completion's cost is its tokens plus one.
 
-    Test problems are distinct, so that short ones are rare among them; training draws every difficulty as often, and the
-    target is about what training draws. It is judged with difficulties counting equally; the plain means are beside it.
+    Test problems are distinct, so that short ones are rare among them; training draws every difficulty as often, and
+    the target is about what training draws. It is judged with difficulties counting equally, beside the plain means.
     """
 
     def equally(record: dict, name: str) -> float:

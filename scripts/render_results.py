@@ -332,8 +332,8 @@ def price_section() -> str:
             "`accuracy`): the ratio of tokens, and whether it is above 1 beyond its interval.\n",
             table(["elasticity", "against", "seeds", "ratio of tokens", "inverted"], prices),
             "Stated targets, reached by dual control during training; the accuracy to keep to was that of `accuracy` "
-            "on validation problems. Points lost and cost with every difficulty counting equally, as training draws them; "
-            "distinct test problems have few short ones. Met: within 1 point more, or 5 % of the tokens.\n",
+            "on validation problems. Points lost and cost with every difficulty counting equally, as training draws "
+            "them; distinct test problems have few short ones. Met: within 1 point more, or 5 % of the tokens.\n",
             table(["target", "seed", "accuracy, %", "tokens", "points lost", "cost, tokens", "met"], targets),
             f"Collapses: log p − 0.05 log T more than {found['margin']} below {found['value']:.3f}, that of the start "
             f"model's style {found['best_style']}.\n",
