@@ -380,7 +380,8 @@ def fit_cost_section() -> str:
         [
             "## Seconds, fitted\n",
             f"`timecost fit-cost --model_name_or_path {found['model_name_or_path']}` on {found['hardware']}: R² "
-            f"{found['r_squared']:.4f} on the lengths that it was fitted to. On others:\n",
+            f"{found['r_squared']:.4f} on the lengths that it was fitted to. On others, seconds of the quietest "
+            "round:\n",
             table(["prompt", "decoded", "seconds", "predicted", "error"], rows),
         ]
     )
