@@ -174,7 +174,7 @@ def plan(phase: str, args) -> list[tuple[str, object, Run]]:
         chosen = [(row["arm"], row["strength"]) for row in pick(ranking, 6 if phase == "final" else 5)]
     if args.objectives:
         chosen = [pair for pair in chosen if family(pair[0]) in (BASELINE, *args.objectives.split(","))]
-    return [(name, value, run_of(phase, name, value, seed, args)) for name, value in chosen for seed in seeds]
+    return [(name, value, run_of(phase, name, value, seed, args)) for seed in seeds for name, value in chosen]
 
 
 def pick(ranking: list[dict], num: int) -> list[dict]:
