@@ -220,6 +220,38 @@ def styles_of(rows: list[dict]) -> dict:
     }
 
 
+def best_choice(runs: list[list[dict]], min_completions: int = 100) -> list[tuple[float, float]]:
+    """Frontier (tokens, accuracy) of taking the best style at each difficulty, as the trained models perform them.
+
+    What a style takes and reaches is pooled over the runs that use it for most of a difficulty's completions: they
+    chose it and practised it. An objective gets below this only by making a style more accurate than others do. Empty
+    where a difficulty has no style that some run uses for most of it.
+    """
+    from collections import defaultdict
+
+    from timecost.evaluation.metrics import best_mixture
+
+    pooled = defaultdict(lambda: defaultdict(list))  # difficulty -> style -> (tokens, correct) of completions
+    totals = defaultdict(int)
+    for rows in runs:
+        cells = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            point = (row["thinking_tokens"] + row["answer_tokens"], row["status"] == "correct")
+            cells[row["difficulty"]][row.get("style", "all")].append(point)
+        for difficulty, styles in cells.items():
+            total = sum(map(len, styles.values()))
+            totals[difficulty] += total
+            for style, points in styles.items():
+                if 2 * len(points) > total:
+                    pooled[difficulty][style] += points
+    means = [
+        {style: tuple(sum(column) / len(points) for column in zip(*points, strict=True))
+         for style, points in pooled[difficulty].items() if len(points) >= min_completions}
+        for difficulty in totals
+    ]  # fmt: skip
+    return best_mixture(means, [total / sum(totals.values()) for total in totals.values()]) if all(means) else []
+
+
 def value(accuracy: float, log_cost: float) -> float:
     """log p - ELASTICITY * E[log T], nats; the common measure by which a collapse is told."""
     from math import log
@@ -306,9 +338,9 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
             continue
         rows = read_samples(folder / run.name / split)
         table = table_of(rows, keys)
-        arm = arms.setdefault((name, json.dumps(strength)), {"tables": [], "rows": [], "seeds": [], "values": []})
+        arm = arms.setdefault((name, json.dumps(strength)), {"tables": [], "runs": [], "seeds": [], "values": []})
         arm["tables"].append(table)
-        arm["rows"] += rows
+        arm["runs"].append(rows)
         arm["seeds"].append(run.overrides["seed"])
         arm["values"].append(value(table["accuracy"].mean(), table["log_cost"].mean()))
     if (BASELINE, "null") not in arms:
@@ -317,6 +349,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
     resamples = Resamples(len(keys))
     for arm in arms.values():
         arm["point"], arm["drawn"] = resamples.points(arm["tables"])
+        arm["rows"] = [row for rows in arm["runs"] for row in rows]
     baseline = arms[BASELINE, "null"]
     max_tokens, floor = float(baseline["point"][0]), float(baseline["point"][1]) - FLOOR
     rows_out, objectives = [], {}  # objectives: arms of each, forms included
@@ -365,6 +398,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
         for measure, (number, drawn) in measures[name].items():
             entry |= named(measure, with_interval(number, drawn))
         ranking.append({**entry, "collapses": sum(row["collapses"] for row in own)})
+    choice = best_choice([rows for arm in arms.values() for rows in arm["runs"]])
     ranking.sort(key=lambda row: (not row["within"], row["tokens_at"] if row["within"] else -row["best_accuracy"]))
     return {
         "phase": phase, "task": task_of(phase), "split": split, "num_problems": len(keys),
@@ -372,6 +406,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
         "paper_options": args.paper_options, "reference_point": {"tokens": max_tokens, "accuracy": floor},
         "base_best_style": {"style": style, "value": style_value}, "collapse_margin": MARGIN,
         "arms": rows_out, "ranking": ranking, "against_best_rival": against_rivals(ranking, measures),
+        "best_choice": {"points": choice, "tokens_at": tokens_at(choice, baseline["point"]) if choice else None},
         "failures": failures,
     }  # fmt: skip
 

@@ -297,6 +297,11 @@ def objectives_section(phase: str) -> str:
             f"(`{rivals['hypervolume_rival']}`), tokens at equal accuracy "
             f"{interval(rivals, 'tokens_at_ratio', '.3f')} (`{rivals['tokens_at_rival']}`).\n"
         )
+    if (choice := result["best_choice"])["tokens_at"] is not None:
+        lines.append(
+            "Taking the best style at each difficulty, as the runs that mostly use it perform it, "
+            f"{choice['tokens_at']:.2f} tokens reach that accuracy.\n"
+        )
     for failure in result["failures"]:
         lines.append(f"`{failure['run']}` failed: {failure['error']}\n")
     return "\n".join([*lines, note])

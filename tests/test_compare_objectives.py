@@ -67,6 +67,21 @@ def test_tokens_and_area_by_hand():
     assert compare.hypervolume([(20.0, 0.90)], baseline, 40.0, 0.94) == 0
 
 
+def test_the_best_choice_pools_the_runs_that_use_a_style():
+    """At difficulty 2, two runs think (8 tokens, 3 of 4 and all right), one does not (2 tokens, half right)."""
+
+    def run(style, tokens, num_correct, num_others=0):
+        row = {"difficulty": 2, "thinking_tokens": tokens - 1, "answer_tokens": 1}
+        statuses = ["correct"] * num_correct + ["incorrect"] * (4 - num_correct)
+        rows = [{**row, "style": style, "status": status} for status in statuses]
+        return rows + [{**row, "style": "rare", "thinking_tokens": 0, "status": "correct"}] * num_others
+
+    runs = [run("steps", 8, 3), run("steps", 8, 4), run("direct", 2, 2, num_others=3)]
+    assert compare.best_choice(runs, min_completions=4) == [(2, 0.5), (8, 0.875)]
+    assert compare.best_choice(runs, min_completions=5) == [(8, 0.875)], "too few to count"
+    assert compare.best_choice(runs, min_completions=9) == []
+
+
 def write_run(folder: Path, name: str, accuracy: float, tokens: int, num_problems: int = 50):
     rows = []
     for problem in range(num_problems):
@@ -99,6 +114,9 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     assert result["ranking"][0]["tokens_at"] == pytest.approx(20)
     assert result["arms"][0]["styles"] == {"2": {"steps": 1.0}, "3": {"steps": 1.0}, "4": {"steps": 1.0}}
     num_kimi = sum(row["objective"] == "kimi" for row in result["arms"])
+    mean = sum(row["tokens_mean"] for row in result["arms"]) / len(result["arms"])
+    assert [point[0] for point in result["best_choice"]["points"]] == [pytest.approx(mean)], "there is one style"
+    assert mean < result["best_choice"]["tokens_at"] < 40, "towards accuracy's own"
     assert [row["collapses"] for row in result["ranking"]] == [0, 0, 0, num_kimi], "70 % right is no answer"
     assert [failure["run"] for failure in result["failures"]] == ["linear_price=0.01-0"]
     against = result["against_best_rival"]

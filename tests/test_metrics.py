@@ -136,6 +136,8 @@ def test_best_mixture_takes_the_cheapest_accuracy_first():
     hard = {"direct": (3, 0.2), "half": (23, 0.5), "steps": (33, 1.0)}  # half lies below the line of the other two
     points = metrics.best_mixture([easy, hard])
     assert np.array(points) == pytest.approx(np.array([(3, 0.55), (18, 0.95), (21, 1.0)]))
+    weighted = metrics.best_mixture([easy, hard], [0.9, 0.1])  # the same order, other shares of the problems
+    assert np.array(weighted) == pytest.approx(np.array([(3, 0.83), (6, 0.91), (11.4, 1.0)]))
 
 
 TOKENS, ACCURACY = (

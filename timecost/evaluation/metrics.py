@@ -191,16 +191,18 @@ def token_ratio(tokens: np.ndarray, reference_tokens: np.ndarray, seed: int = 0)
     return ratio_of_sums(tokens, reference_tokens, seed)
 
 
-def best_mixture(styles: list[dict[str, tuple[float, float]]]) -> list[tuple[float, float]]:
+def best_mixture(
+    styles: list[dict[str, tuple[float, float]]], weights: list[float] | None = None
+) -> list[tuple[float, float]]:
     """The best that choosing a style for each difficulty could give: vertices `(tokens, accuracy)` of the frontier.
 
-    `styles` holds, per difficulty, style -> (mean tokens, accuracy). Difficulties count equally. Mixing two styles
-    moves along the line between them, so within a difficulty only the upper concave hull matters, and the frontier of
-    the mean takes the hulls' segments in order of accuracy gained per token (the greedy solution of the continuous
-    knapsack; Dantzig, Operations Research 5, 1957).
+    `styles` holds, per difficulty, style -> (mean tokens, accuracy). `weights` are the shares of the difficulties among
+    the problems, summing to 1 (default: equal). Mixing two styles moves along the line between them, so within a
+    difficulty only the upper concave hull matters, and the frontier of the mean takes the hulls' segments in order of
+    accuracy gained per token (the greedy solution of the continuous knapsack; Dantzig, Operations Research 5, 1957).
     """
-    start, segments = [], []
-    for cells in styles:
+    start, segments = [], []  # each (tokens, accuracy), as they add to the mean
+    for cells, weight in zip(styles, weights or [1 / len(styles)] * len(styles), strict=True):
         hull: list[tuple[float, float]] = []
         for point in sorted(set(cells.values()), key=lambda point: (point[0], -point[1])):
             if hull and point[1] <= hull[-1][1]:
@@ -208,11 +210,11 @@ def best_mixture(styles: list[dict[str, tuple[float, float]]]) -> list[tuple[flo
             while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], point):
                 hull.pop()
             hull.append(point)
-        start.append(hull[0])
-        segments += [(b[0] - a[0], b[1] - a[1]) for a, b in zip(hull, hull[1:], strict=False)]
-    points = [np.mean(start, axis=0)]
+        start.append(weight * np.array(hull[0]))
+        segments += [weight * (np.array(b) - np.array(a)) for a, b in zip(hull, hull[1:], strict=False)]
+    points = [np.sum(start, axis=0)]
     for segment in sorted(segments, key=lambda step: -step[1] / step[0]):
-        points.append(points[-1] + np.array(segment) / len(styles))
+        points.append(points[-1] + segment)
     return [(float(tokens), float(acc)) for tokens, acc in points]
 
 
