@@ -71,6 +71,25 @@ def test_an_adapter_loads_on_top_of_its_model(train, tmp_path):
     AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
+def test_push_to_hub_uploads_the_finished_folder_once(train, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    pushed = []
+
+    def upload_folder(folder_path, commit_message, **kwargs):
+        pushed.append((commit_message, {path.name for path in Path(folder_path).rglob("*") if path.is_file()}))
+        pushed[-1][1].update(path.name for path in Path(folder_path).iterdir() if path.is_dir())
+
+    api = SimpleNamespace(
+        create_repo=lambda name, **kwargs: SimpleNamespace(repo_id=f"someone/{name}"), upload_folder=upload_folder
+    )
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: api)
+    assert train(tmp_path, "--max_steps 1 --push_to_hub --hub_model_id fast --hub_strategy end") == 0
+    [(message, names)] = pushed
+    assert message == "End of training" and ".saving" not in names
+    assert {"model.safetensors", "train_summary.json", "trainer_state.json", "README.md"} <= names
+
+
 def test_help_names_recipes_and_options(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help"])

@@ -145,12 +145,14 @@ def train(argv: list[str]) -> None:
             say(f"{name} is incomplete: renamed to incomplete-{name}")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         with checkpoints.whole_folder(config.output_dir) as folder:
-            trainer.save_model(str(folder))
+            trainer.save_model(str(folder), _internal_call=True)  # else it is pushed here, half of it
             save_joint_value(trainer, folder)
             if trainer.is_world_process_zero():
                 trainer.state.save_to_json(str(folder / "trainer_state.json"))
                 write_card(folder, training_facts(trainer, task.name))
                 write_summary(folder / "train_summary.json", trainer, checkpoint, time.time() - started)
+        if config.push_to_hub:
+            trainer.push_to_hub()
     except BaseException as error:
         saver.remove_unfinished(config, trainer.state)
         if (message := advice(error, config, trainer.state.global_step)) is None:
