@@ -1,12 +1,12 @@
 """Trains the embedded base model with TRL's SFTTrainer, on traces of every style: first the skills, then the shares.
 
-    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base.yaml
-    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base_shares.yaml
+    python scripts/train_arithmetic_base.py --config recipes/supervised/arithmetic_base.yaml
+    python scripts/train_arithmetic_base.py --config recipes/supervised/arithmetic_base_shares.yaml
 
 The second run goes on from the first and sets how often each style is used: quick ones more often on easy problems,
 though every style on every problem. A model whose habits know nothing of difficulty has to find it out from rewards.
 
-    python scripts/train_arithmetic_base.py --config recipes/arithmetic_base_bmojo.yaml
+    python scripts/train_arithmetic_base.py --config recipes/supervised/arithmetic_base_bmojo.yaml
 
 turns the result into a B'MOJO, whose window is shorter than a prompt, and trains that.
 """

@@ -22,7 +22,7 @@ FOLDER = Path(resolve_model("arithmetic_base_bmojo"))
 
 
 def test_it_is_what_the_recipe_makes_and_fits_the_wheel():
-    recipe = yaml.safe_load((ROOT / "recipes" / "arithmetic_base_bmojo.yaml").read_text())
+    recipe = yaml.safe_load((ROOT / "recipes" / "supervised" / "arithmetic_base_bmojo.yaml").read_text())
     fields = {name: value for name, value in recipe.items() if name in BaseArguments.__dataclass_fields__}
     made, shipped = first_model(BaseArguments(**fields)), json.loads((FOLDER / "config.json").read_text())
     for name in ("model_type", "budgets", "num_hidden_layers", "hidden_size", *recipe["bmojo"]):

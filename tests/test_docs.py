@@ -32,8 +32,8 @@ NOT_RUN = {  # beginning of a command -> why
 SMALL = {  # command -> options that a reader would not give
     "demo": "--steps 1",
     "train": "--max_steps 1 --save_steps 1 --num_train_problems 4 --eval_strategy no --num_generations 4 "
-    "--per_device_train_batch_size 4 --gradient_accumulation_steps 1 --max_completion_length 8 --use_cpu --bf16 false "
-    "--dtype float32 --disable_tqdm true",
+    "--per_device_train_batch_size 4 --gradient_accumulation_steps 1 --steps_per_generation 1 "
+    "--max_completion_length 8 --use_cpu --bf16 false --dtype float32 --disable_tqdm true",
     "evaluate": "--num_problems 3 --num_samples 2 --max_completion_length 96",
     "generate": "--max_answer_tokens 4",
     "fit-value": "--num_problems 20 --num_samples 1 --max_thinking_tokens 12 --num_epochs 2",

@@ -16,10 +16,11 @@ from timecost.cli import main
 from timecost.options import find_recipe, load_recipe, read_options
 
 ROOT = Path(__file__).parents[1]
-TRAINING = [path.stem for path in (ROOT / "recipes").glob("*.yaml") if "task:" in path.read_text()]
+TRAINING = [path.stem for path in (ROOT / "recipes").glob("*.yaml")]
 SMALL = (
     "--task fixed_gsm8k:TASK --num_train_problems 6 --num_eval_problems 6 --num_generations 4 --num_generations_eval 4 "
     "--max_completion_length 48 --max_steps 2 --save_steps 2 --eval_steps 2 --gradient_accumulation_steps 1 "
+    "--steps_per_generation 1 "
     "--bf16 false --dtype float32 --optim sgd --learning_rate 1 --warmup_steps 0"
 )
 COMPARED = [

@@ -446,6 +446,16 @@ def test_the_price_is_moved_by_its_control(tiny_arithmetic, tmp_path):
     assert trainer._metrics["train"]["timecost/price_factor"] == [0.5, 1.0, 1.0]
 
 
+def test_a_warmup_counts_optimizer_steps_however_many_batches_of_roll_outs_they_have(tmp_path):
+    for accumulation, per_generation, num_iterations, batches in ((4, 4, 1, 6), (4, 1, 1, 24), (4, 4, 2, 3)):
+        args = TimeCostConfig(
+            output_dir=str(tmp_path), bf16=False, price_schedule="warmup", price_warmup_steps=6,
+            num_iterations=num_iterations, gradient_accumulation_steps=accumulation,
+            steps_per_generation=per_generation,
+        )  # fmt: skip
+        assert args.price_control().warmup_steps == batches
+
+
 def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
     from timecost.value.joint import JointValueHead
     from timecost.value.probes import StepRule

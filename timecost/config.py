@@ -1,5 +1,6 @@
 """What `TimeCostTrainer` is told, on top of TRL's `GRPOConfig`."""
 
+import math
 import warnings
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class TimeCostConfig(GRPOConfig):
         },
     )
     price_warmup_steps: int = field(
-        default=0, metadata={"help": "With price_schedule warmup: steps over which the price rises from 0."}
+        default=0, metadata={"help": "With price_schedule warmup: optimizer steps over which the price rises from 0."}
     )
     max_accuracy_loss: float | None = field(
         default=None,
@@ -294,9 +295,11 @@ class TimeCostConfig(GRPOConfig):
         cost = self.max_mean_cost
         if cost is not None:
             cost = in_unit(cost, unit_of(self.cost_model), "max_mean_cost")
+        # the control moves with every batch of roll-outs: several in an optimizer step, or one for several of them
+        batches_per_step = self.gradient_accumulation_steps / (self.steps_per_generation * self.num_iterations)
         return PriceControl(
-            self.price_schedule, warmup_steps=self.price_warmup_steps, max_accuracy_loss=self.max_accuracy_loss,
-            max_mean_cost=cost, reference_accuracy=self.reference_accuracy, rate=self.price_rate,
+            self.price_schedule, warmup_steps=math.ceil(self.price_warmup_steps * batches_per_step),
+            max_accuracy_loss=self.max_accuracy_loss, max_mean_cost=cost, reference_accuracy=self.reference_accuracy, rate=self.price_rate,
             guard=self.collapse_guard, acts=self.objective in STRENGTH, elasticity=self.time_elasticity,
             margin=self.collapse_margin,
         )  # fmt: skip

@@ -58,7 +58,7 @@ def check_control(
 
 
 class PriceControl:
-    """The factor on the price, one step after the other.
+    """The factor on the price, one step after the other; a step here is a batch of roll-outs (`steps_per_generation`).
 
     schedule: constant (1); warmup (linear from 0 to 1 over `warmup_steps`); dual. Dual ascent works on the logarithm of
     the factor with a proportional term beside the integral, which keeps it from swinging around the target (Stooke et
