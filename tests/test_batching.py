@@ -24,6 +24,10 @@ def test_trim_cuts_prompts_on_the_left_and_completions_on_the_right():
     assert batch["advantages"].tolist() == [3, 1]
 
 
+def test_trim_leaves_a_column_where_all_is_masked():
+    assert trim_padding(make_batch([1, 2], [0, 0]))["completion_ids"].shape == (2, 1)
+
+
 def test_sorting_keeps_every_row_whole_and_puts_like_lengths_together():
     first, second = sort_by_length([make_batch([1, 2], [6, 1]), make_batch([3, 4], [2, 5])])
     assert first["advantages"].tolist() == [1, 2]

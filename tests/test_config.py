@@ -24,6 +24,8 @@ BASELINE = {"value_head": True, "value_baseline": True}
         ({"multi_objective_aggregation": "normalize_then_sum"}, "sum_then_normalize"),
         ({"prompt_cost": 0.0}, "positive"),
         ({"exploration_fraction": 1.5}, "exploration_fraction"),
+        ({"exploration_fraction": 0.5, "use_adaptive_entropy": True}, "leave one out"),
+        ({"time_elasticity": -0.1}, "^levin: time_elasticity=-0.1 must be at least 0"),
         ({"budgets": [8, 16], "budget_prior": [1.0]}, "a weight of at least 0 for each"),
         ({"budget_curriculum_fraction": 0.5}, "needs budgets"),
         ({"budgets": [8, 16], "budget_prior": [1.0, 0.0], "budget_curriculum_fraction": 0.5}, "rules out"),

@@ -80,6 +80,25 @@ def test_flops_read_the_sizes_off_the_config():
     assert growth[0] > 1.9 > growth[1] > 1.4, "the context grows in one and not in the other"
 
 
+def test_flops_of_experts_and_of_layers_that_differ():
+    from transformers import Qwen3MoeConfig
+
+    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8,
+             "num_key_value_heads": 4}  # fmt: skip
+    experts = {"intermediate_size": 999, "moe_intermediate_size": 16, "num_experts": 8, "num_experts_per_tok": 2}
+    assert flop_cost(Qwen3MoeConfig(**sizes, **experts)).body == 2 * (4 * 32 * 32 + 2 * 3 * 32 * 16)
+
+    from transformers import Gemma3TextConfig, Qwen3NextConfig
+
+    kinds = ["sliding_attention", "full_attention"]
+    mixed = flop_cost(Gemma3TextConfig(**sizes, intermediate_size=64, sliding_window=8, layer_types=kinds))
+    assert (mixed.context, mixed.full_layers) == (8, 1)
+    attended = mixed(20, 0, 0) - 2 * mixed.body * 20
+    assert attended == 4 * 32 * ((8 * 9 / 2 + 12 * 8) + 20 * 21 / 2)
+    with pytest.raises(UserError, match="linear_attention are not known"):
+        flop_cost(Qwen3NextConfig(**sizes, layer_types=["linear_attention", "full_attention"]))
+
+
 def test_flops_of_a_config_without_sizes():
     with pytest.raises(UserError, match="count tokens"):
         flop_cost(object())

@@ -75,6 +75,18 @@ def test_each_row_has_its_own_budget_whatever_stands_beside_it(loaded):
     assert [r.completion_ids for r in together] == [r.completion_ids for r in alone]
 
 
+def test_what_the_model_says_about_sampling_is_not_used(loaded):
+    plain = [reply.completion_ids for reply in ask(loaded, [16] * 3, temperature=1.0)]
+    own = loaded[0].generation_config
+    before = own.top_p, own.repetition_penalty
+    own.top_p, own.repetition_penalty = 0.1, 5.0
+    try:
+        assert [reply.completion_ids for reply in ask(loaded, [16] * 3, temperature=1.0)] == plain
+        assert loaded[0].generation_config is own
+    finally:
+        own.top_p, own.repetition_penalty = before
+
+
 def test_beams_keep_the_bound(loaded):
     assert all(r.thinking_tokens <= 8 and r.overshoot == 0 for r in ask(loaded, [8] * 3, num_beams=3))
 

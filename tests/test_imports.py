@@ -16,7 +16,7 @@ FOLDERS = {"timecost": "timecost", "timecost.verifiers": "verifiers"}  # package
 # What a part of the package may import of the others: a module timecost/<part>.py or a folder timecost/<part>/.
 GROUND = {"errors", "options"}
 BASE = {"verifiers", "cost", "recipes", *GROUND}
-MIDDLE = {"objectives", "budget", "effort", "value", "tasks", *BASE}
+MIDDLE = {"objectives", "prompt_tokens", "budget", "effort", "value", "tasks", *BASE}
 MAY_IMPORT = {
     "__init__": set(),  # resolves its public names on first use
     "errors": set(),
@@ -41,7 +41,6 @@ MAY_IMPORT = {
     "forcing": set(),
     "trainer": {
         "checkpoints",
-        "prompt_tokens",
         "requests",
         "generation",
         "config",

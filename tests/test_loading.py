@@ -51,6 +51,16 @@ def test_a_model_and_its_tokenizer(tiny_arithmetic):
     assert load_tokenizer(model_args(tiny_arithmetic)).padding_side == "left"
 
 
+def test_an_adapter_is_not_trained_over(tiny_arithmetic, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(load_model(model_args(tiny_arithmetic)), LoraConfig(r=2, target_modules=["q_proj"]))
+    model.save_pretrained(tmp_path)
+    load_tokenizer(model_args(tiny_arithmetic)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is an adapter, which training would replace: merge it"):
+        load_model(model_args(str(tmp_path)))
+
+
 def cut_weights(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])

@@ -94,7 +94,9 @@ def test_the_reference_is_the_start_model():
 def run_guard(control, steps):
     for accuracy, cost, *more in steps:
         styles = ["long"] * 200 + ["short"] * 200
-        observe(control, accuracy, cost, styles=styles, **(more[0] if more else {}))
+        told = dict(more[0]) if more else {}
+        control.entropy = told.pop("entropy", None)
+        observe(control, accuracy, cost, styles=styles, **told)
 
 
 def test_the_guard_backs_off_when_the_objective_collapses(caplog):

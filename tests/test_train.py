@@ -146,6 +146,12 @@ def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
     assert not (model.get_input_embeddings().weight == before.get_input_embeddings().weight).all()
 
 
+def test_a_reference_model_without_the_new_tokens_is_refused(train, tiny_qwen3, tmp_path, capsys):
+    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 1 --budgets 8 16 --beta 0.1"
+    assert train(tmp_path, task) == 1
+    assert "lacks them: save it with them first" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "--use_peft --lora_r 4 --lora_target_modules q_proj v_proj"])
 def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tiny_qwen3, tmp_path, capsys, options):

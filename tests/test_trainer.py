@@ -180,6 +180,23 @@ def test_other_rewards_are_added_unpriced(tiny_arithmetic, tmp_path):
     assert batch["advantages"].tolist() == pytest.approx([0.75, -0.25, -0.25, -0.25] * 2)
 
 
+def test_a_verifier_error_moves_nothing_beside_other_rewards(tiny_arithmetic, tmp_path):
+    def first_fails(completions, **kwargs):
+        return [None if i % 4 == 0 else 1.0 for i in range(len(completions))]
+
+    def no_bonus(completions, **kwargs):
+        return [0.0] * len(completions)
+
+    trainer = make_trainer(tiny_arithmetic, tmp_path, verifier=first_fails, reward_funcs=no_bonus, objective="accuracy")
+    assert roll_out(trainer)["advantages"].tolist() == [0.0] * 8, "all that were judged are right"
+
+
+def test_a_verifier_that_scores_outside_0_and_1_is_refused(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, verifier=lambda completions, **kwargs: [-1.0] * len(completions))
+    with pytest.raises(UserError, match=r"scored -1: correctness lies in \[0, 1\]"):
+        roll_out(trainer)
+
+
 def test_sorting_by_length_leaves_the_step_as_it_is(tiny_arithmetic, tmp_path, monkeypatch):
     def weights_after_a_step():
         trainer = make_trainer(
@@ -194,6 +211,27 @@ def test_sorting_by_length_leaves_the_step_as_it_is(tiny_arithmetic, tmp_path, m
     monkeypatch.setattr(TimeCostTrainer, "_may_sort", lambda self: False)
     as_dealt, _ = weights_after_a_step()
     torch.testing.assert_close(is_sorted, as_dealt, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("option", [{"top_entropy_quantile": 0.2}, {"entropy_coef": 0.1}])
+def test_what_a_micro_batch_decides_as_a_whole_is_not_sorted(tiny_arithmetic, tmp_path, option):
+    sizes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    trainer, other = (
+        make_trainer(tiny_arithmetic, tmp_path, **sizes),
+        make_trainer(tiny_arithmetic, tmp_path, **sizes, **option),
+    )
+    for one in (trainer, other):
+        one._buffered_inputs = [{"completion_mask": torch.ones(4, 2)}] * 4
+    assert trainer._may_sort() and not other._may_sort()
+
+
+def test_completions_masked_as_truncated_can_fill_a_micro_batch(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(
+        tiny_arithmetic, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=4, max_steps=1,
+        mask_truncated_completions=True, max_completion_length=2,
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.state.global_step == 1
 
 
 def test_evaluation_gives_metrics_that_can_choose_the_best_checkpoint(tiny_arithmetic, tmp_path):
@@ -394,6 +432,12 @@ def test_lcpo_judges_the_budget_of_each_prompt_itself(with_ladder, tmp_path):
     torch.testing.assert_close(rewards[0], torch.tensor([0.4, 0.8, 0.4, 0.8]))
 
 
+def test_lcpo_knows_no_bound_in_evaluation(with_ladder, tmp_path):
+    trainer = make_trainer(with_ladder, tmp_path, budgets=[8], objective="lcpo_exact", per_device_eval_batch_size=8)
+    metrics = trainer.evaluate()
+    assert metrics["eval_rewards/objective/mean"] == pytest.approx(metrics["eval_timecost/accuracy"])
+
+
 def test_efforts_of_objective_effort_are_ratios(tiny_arithmetic, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -444,6 +488,13 @@ def test_the_price_is_moved_by_its_control(tiny_arithmetic, tmp_path):
     gaps = [(rewards[0, 0] - rewards[0, 1]).item() for rewards in (two_lengths(trainer) for _ in range(3))]
     assert gaps[0] == 0 and gaps[1] > 0 and gaps[2] == pytest.approx(2 * gaps[1], rel=1e-4)
     assert trainer._metrics["train"]["timecost/price_factor"] == [0.5, 1.0, 1.0]
+
+
+def test_the_guard_sees_the_entropy_whatever_the_log_keeps(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path, collapse_guard=True, logging_steps=1, max_steps=3)
+    trainer.train()
+    assert trainer.price_control.means["entropy"] > 0
+    assert trainer.price_control.state_dict()["entropy"] == pytest.approx(logged(trainer, "entropy")[-1], abs=1e-3)
 
 
 def test_a_warmup_counts_optimizer_steps_however_many_batches_of_roll_outs_they_have(tmp_path):

@@ -26,7 +26,7 @@ def sort_by_length(batches: list[dict[str, torch.Tensor]]) -> list[dict[str, tor
 def trim_padding(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Cuts the columns that are padding in every row: `prompt_*` from the left, all else from the right."""
     longest_prompt = int(batch["prompt_mask"].sum(1).max())
-    longest_completion = int(batch["completion_mask"].sum(1).max())
+    longest_completion = max(1, int(batch["completion_mask"].sum(1).max()))  # 0 where all are masked as truncated
     return {
         key: value if value.dim() < 2
         else value[:, -longest_prompt:] if key.startswith("prompt_")

@@ -224,6 +224,8 @@ class TimeCostConfig(GRPOConfig):
             raise UserError(f"budget_inf_share={self.budget_inf_share} must lie in [0, 1]")
         if self.exploration_fraction is not None and not 0 < self.exploration_fraction <= 1:
             raise UserError(f"exploration_fraction={self.exploration_fraction} must lie in (0, 1]")
+        if self.exploration_fraction is not None and self.use_adaptive_entropy:
+            raise UserError("exploration_fraction fades entropy_coef, which use_adaptive_entropy moves: leave one out")
         if self.loss_type in ("grpo", "sapo"):
             raise UserError(
                 f"loss_type={self.loss_type!r} divides each completion by its own length, a length bias that hides the "
@@ -264,13 +266,15 @@ class TimeCostConfig(GRPOConfig):
             )
         if self.objective == "effort" and self.efforts and not all(self.efforts.values()):
             raise UserError("an effort of objective effort is a share of the usual length, above 0")
-        objective, ones = Objective(self.objective, **self.objective_arguments()), torch.ones(1, 2)
+        ones = torch.ones(1, 2)
         try:
+            objective = bind_objective(self)
             objective(ones, ones, problem_ids=["-"], step=0, max_length=1.0, update=False, **(
                 {} if "budget" in self.objective_kwargs else {"budget": ones}
             ))  # fmt: skip
         except (ValueError, TypeError, RuntimeError, LookupError) as error:
-            raise UserError(f"objective_kwargs {self.objective_kwargs}: {' '.join(str(error).split())}") from error
+            given = f"objective_kwargs {self.objective_kwargs}: " if self.objective_kwargs else ""
+            raise UserError(given + " ".join(str(error).split())) from error
 
     def objective_arguments(self) -> dict:
         """`objective_kwargs` as numbers in the cost model's unit. Raises UserError where one is in another."""
@@ -299,7 +303,8 @@ class TimeCostConfig(GRPOConfig):
         batches_per_step = self.gradient_accumulation_steps / (self.steps_per_generation * self.num_iterations)
         return PriceControl(
             self.price_schedule, warmup_steps=math.ceil(self.price_warmup_steps * batches_per_step),
-            max_accuracy_loss=self.max_accuracy_loss, max_mean_cost=cost, reference_accuracy=self.reference_accuracy, rate=self.price_rate,
+            max_accuracy_loss=self.max_accuracy_loss, max_mean_cost=cost,
+            reference_accuracy=self.reference_accuracy, rate=self.price_rate,
             guard=self.collapse_guard, acts=self.objective in STRENGTH, elasticity=self.time_elasticity,
             margin=self.collapse_margin,
         )  # fmt: skip

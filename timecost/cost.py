@@ -56,8 +56,9 @@ class FlopCost:
 
     Twice the weights for each token, and for each layer 4 · `attention_width` for each token attended to: products of
     query and key, and of weight and value. `context` bounds how many those are (None: all so far, as in a transformer;
-    B'MOJO: window + fading window + eidetic memory), and `state` is the work of a state-space model for each token and
-    layer. `body` are the weights that every token passes, `head` those of the output layer, which the prompt does not.
+    B'MOJO: window + fading window + eidetic memory) in all layers but `full_layers`, and `state` is the work of a
+    state-space model for each token and layer. `body` are the weights that every token passes, `head` those of the
+    output layer, which the prompt does not.
     """
 
     body: int
@@ -66,12 +67,15 @@ class FlopCost:
     attention_width: int
     context: int | None = None
     state: int = 0
+    full_layers: int = 0
     unit: str = "flops"
     needs_prompt: bool = True
 
     def __call__(self, prompt, thinking, answer):
         total, decoded = prompt + thinking + answer, thinking + answer
-        attended = 4 * self.layers * self.attention_width * sum_of_contexts(total, self.context)
+        seen = (self.layers - self.full_layers) * sum_of_contexts(total, self.context)
+        seen = seen + self.full_layers * sum_of_contexts(total, None)
+        attended = 4 * self.attention_width * seen
         return 2 * self.body * total + 2 * self.head * decoded + attended + self.layers * self.state * total
 
 
@@ -86,7 +90,8 @@ def sum_of_contexts(length, context: int | None):
 def flop_cost(config) -> FlopCost:
     """The flops of a model from its config: of Llama's family, with or without a sliding window, or B'MOJO.
 
-    Experts, where there are some, count as often as they are used. Raises UserError for a config without the sizes.
+    Experts, where there are some, count as often as they are used, in every layer. Raises UserError for a config
+    without the sizes, and for layers of another kind than full and sliding attention.
     """
     try:
         hidden, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
@@ -97,10 +102,16 @@ def flop_cost(config) -> FlopCost:
     keys = (getattr(config, "num_key_value_heads", None) or heads) * head_dim
     queries = heads * head_dim
     experts = getattr(config, "num_experts_per_tok", None) or 1
+    if experts > 1:
+        inner = getattr(config, "moe_intermediate_size", None) or inner
     layer = hidden * (2 * queries + 2 * keys) + 3 * hidden * inner * experts
     context, state = getattr(config, "sliding_window", None), 0
     if getattr(config, "use_sliding_window", True) is False:
         context = None
+    kinds = [] if config.model_type == "bmojo" else getattr(config, "layer_types", None) or []
+    if unknown := set(kinds) - {"full_attention", "sliding_attention"}:
+        raise UserError(f"flops of layers of the kind {min(unknown)} are not known: count tokens")
+    full_layers = kinds.count("full_attention") if context else 0
     if config.model_type == "bmojo" and config.has_ssm:
         size, states = config.ssm_num_heads * config.ssm_head_dim, config.ssm_n_groups * config.ssm_state_size
         layer += hidden * (2 * size + 2 * states + config.ssm_num_heads) + size * hidden
@@ -108,7 +119,7 @@ def flop_cost(config) -> FlopCost:
             layer += 2 * hidden * keys
         context += config.fading_window + config.eidetic_size
         state = 6 * size * config.ssm_state_size  # decay, outer product, sum, read-out
-    return FlopCost(layers * layer, hidden * vocabulary, layers, queries, context, state)
+    return FlopCost(layers * layer, hidden * vocabulary, layers, queries, context, state, full_layers)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def probe_problems(
 
 
 def think_end_of(tokenizer, task) -> int:
-    from timecost.generation import single_id
+    from timecost.prompt_tokens import single_id
 
     think_end_id = single_id(tokenizer, task.think_end)
     if think_end_id is None:

@@ -5,7 +5,7 @@ its budget to wrap up and is then closed. hard: at the bound the end-of-thinking
 follows, always. The answer has a reserve of its own, so thinking never eats it.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 
 from timecost.budget import ladder_of, round_down, with_budget
@@ -13,6 +13,7 @@ from timecost.cost import TokenCost, split_tokens
 from timecost.effort import efforts_of, with_effort
 from timecost.errors import UserError
 from timecost.forcing import force
+from timecost.prompt_tokens import single_id
 
 ENFORCE = ("none", "soft", "hard")
 GRACE = 0.25  # of the budget, to wrap up in
@@ -113,15 +114,15 @@ def generate(
 ) -> list[Reply]:
     """One reply for each prompt (text, or messages) within its budget of thinking tokens: one batch.
 
-    A budget is rounded down to the model's ladder where the prompt says it, and bounds the thinking as it was asked.
-    0 answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
+    A budget is rounded down to the model's ladder where the prompt says it, and bounds the thinking as it was asked. 0
+    answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
-    reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context).
-    With a `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget. `cost_model`
-    tells what each reply cost, in its unit (default: tokens, with one for reading the prompt).
-    `effort` is the name of one that the model was trained on. Temperature 0 takes the likeliest token. Raises UserError
-    for what contradicts itself, a budget below the ladder, a context that is too short, and a model or tokenizer
-    without the tokens.
+    reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context). With a
+    `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget. `cost_model` tells
+    what each reply cost, in its unit (default: tokens, with one for reading the prompt). `effort` is the name of one
+    that the model was trained on. Temperature 0 takes the likeliest token; top-p and other settings in the model's
+    generation_config.json are not used. Raises UserError for what contradicts itself, a budget below the ladder, a
+    context that is too short, and a model or tokenizer without the tokens.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
@@ -177,7 +178,7 @@ def generate(
             raise UserError("a value head follows one line of thought: leave num_beams at 1")
         decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0], lengths)
         processors.append(decider)
-    with decider, torch.random.fork_rng(devices), torch.inference_mode():
+    with decider, plain_sampling(model), torch.random.fork_rng(devices), torch.inference_mode():
         torch.manual_seed(seed)
         output = model.generate(
             input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config,
@@ -254,10 +255,17 @@ def read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_i
     )
 
 
-def single_id(tokenizer, token: str) -> int | None:
-    """Id of `token`, None when the tokenizer does not know it as one token."""
-    ids = tokenizer.encode(token, add_special_tokens=False)
-    return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
+@contextmanager
+def plain_sampling(model):
+    """Nothing but what the call says shapes the distribution: `generate` would fill in top-p, a penalty for repetition
+    and the like from the model's generation_config.json."""
+    from transformers import GenerationConfig
+
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def end_ids(model, tokenizer) -> list[int]:

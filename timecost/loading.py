@@ -39,14 +39,20 @@ def load_tokenizer(model_args, trust_remote_code: bool = False):
 def load_model(model_args, trust_remote_code: bool = False, init_kwargs: dict | None = None):
     """The causal language model of `model_args` (TRL's ModelConfig) in its dtype; `init_kwargs` go to transformers.
 
-    Raises UserError for a folder without weights and for whatever transformers cannot load.
+    Raises UserError for a folder without weights, for an adapter, and for whatever transformers cannot load.
     """
     from transformers import AutoModelForCausalLM
 
     if model_args.load_in_4bit or model_args.load_in_8bit:
         raise UserError("quantized training is not supported: remove load_in_4bit and load_in_8bit")
     kwargs = {"dtype": model_args.dtype, "attn_implementation": model_args.attn_implementation, **(init_kwargs or {})}
-    return _load(AutoModelForCausalLM.from_pretrained, model_args, trust_remote_code=trust_remote_code, **kwargs)
+    model = _load(AutoModelForCausalLM.from_pretrained, model_args, trust_remote_code=trust_remote_code, **kwargs)
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise UserError(
+            f"'{model_args.model_name_or_path}' is an adapter, which training would replace: merge it into its model "
+            "first (PEFT's merge_and_unload), or continue its own run with --resume"
+        )
+    return model
 
 
 def _load(from_pretrained, model_args, **kwargs):

@@ -109,6 +109,7 @@ class PriceControl:
         self.styles: dict[str, list[float]] = {}  # of the start model: completions, correct ones, sum of log cost
         self.best_style: str | None = None
         self.best_style_value = self.best_value = self.start_entropy = None
+        self.entropy: float | None = None  # the policy's, in nats per token, when it last learned; set from outside
         self.costs: list[float] = []  # the moving average of the last 20 steps
         self.signs: list[str] = []
         self.events: list[str] = []
@@ -129,13 +130,11 @@ class PriceControl:
         cost: Tensor,
         *,
         styles: Sequence[str] | None = None,
-        entropy: float | None = None,
         no_signal: float = 0.0,
     ) -> None:
         """Take in the completions of one step, of all processes: correctness (NaN: not judged) and cost, any shape.
 
-        `styles` names the style of each, in the same order; `entropy` is the policy's, in nats per token; `no_signal`
-        the share of groups without a gradient.
+        `styles` names the style of each, in the same order; `no_signal` is the share of groups without a gradient.
         """
         correct, cost = correct.flatten().double(), cost.flatten().double()
         valid = ~torch.isnan(correct)
@@ -145,8 +144,8 @@ class PriceControl:
         p, mean_cost = float(correct[valid].mean()), float(cost[valid].mean())
         value = self.value(p, float(cost[valid].log().mean()), int(valid.sum()))
         new = {"accuracy": p, "cost": mean_cost, "value": value, "no_signal": no_signal}
-        if entropy is not None and isfinite(entropy):
-            new["entropy"] = entropy
+        if self.entropy is not None and isfinite(self.entropy):
+            new["entropy"] = self.entropy
         self._average(new)
         if self.num_steps <= REFERENCE_STEPS:
             self._refer(correct, cost, valid, styles)

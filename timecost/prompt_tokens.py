@@ -74,3 +74,19 @@ def encode_prompt(tokenizer, prompt: str | list[dict]) -> list[int]:
     if isinstance(prompt, str):
         return tokenizer(prompt)["input_ids"]
     return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
+def single_id(tokenizer, token: str) -> int | None:
+    """Id of `token`, None when the tokenizer does not know it as one token."""
+    ids = tokenizer.encode(token, add_special_tokens=False)
+    return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
+
+
+def think_end_id(tokenizer, token: str) -> int:
+    """Id of the token that ends the thinking. Raises UserError when the tokenizer does not know it as one token."""
+    if (found := single_id(tokenizer, token)) is None:
+        raise UserError(
+            f"the tokenizer has no token {token!r} that ends the thinking: add it to the tokenizer and resize the "
+            "model's embeddings, or name the model's own with think_end"
+        )
+    return found

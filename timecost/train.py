@@ -88,8 +88,9 @@ def train(argv: list[str]) -> None:
     from timecost.loading import load_model, load_problems, load_tokenizer
     from timecost.model_card import training_facts, write_card
     from timecost.progress import SummaryLine
+    from timecost.prompt_tokens import think_end_id
     from timecost.tasks import get_task
-    from timecost.trainer import TimeCostTrainer, single_token_id
+    from timecost.trainer import TimeCostTrainer
 
     types = (TrainArguments, TimeCostConfig, ModelConfig)
     with library_refusals(REMEDIES):
@@ -103,7 +104,7 @@ def train(argv: list[str]) -> None:
 
     task = get_task(args.task)
     tokenizer = load_tokenizer(model_args, config.trust_remote_code)
-    single_token_id(tokenizer, config.think_end)
+    think_end_id(tokenizer, config.think_end)
     chat = tokenizer.chat_template is not None
     evaluates = config.eval_strategy != "no" or config.eval_on_start
     if config.beta and model_args.model_revision != "main":  # TRL loads the reference model itself
@@ -122,6 +123,12 @@ def train(argv: list[str]) -> None:
     if config.efforts and effort_token(next(iter(config.efforts))) not in tokenizer.get_added_vocab():
         token_ids += add_effort_tokens(model, tokenizer, config.efforts)
         say(f"added the tokens of efforts {', '.join(config.efforts)} to the model")
+    if token_ids and peft_config is None and (config.beta or config.use_vllm):
+        raise UserError(
+            "the model has just got tokens for budgets or efforts, and the one that beta or use_vllm loads from "
+            f"{model_args.model_name_or_path} lacks them: save it with them first (timecost.budget.add_budget_tokens, "
+            "then save_pretrained of model and tokenizer)"
+        )
     if token_ids and peft_config is not None and not peft_config.trainable_token_indices:
         peft_config.trainable_token_indices = token_ids
     with library_refusals():
@@ -171,13 +178,13 @@ def joint_value(config, task, tokenizer):
             f"value_head: the answers of task {task.name} are not exact, so that a probe would have to sample them: "
             "train without it, then run `timecost fit-value`"
         )
-    from timecost.trainer import single_token_id
+    from timecost.prompt_tokens import think_end_id
     from timecost.value.baseline import PrefixBaseline
     from timecost.value.joint import JointValueHead
     from timecost.value.probes import step_rule
 
     return JointValueHead(
-        tokenizer, step_rule(tokenizer, task.step_end), single_token_id(tokenizer, config.think_end),
+        tokenizer, step_rule(tokenizer, task.step_end), think_end_id(tokenizer, config.think_end),
         [tokenizer.eos_token_id], config.max_completion_length, task.name, config.value_probe_share, seed=config.seed,
         baseline=PrefixBaseline() if config.value_baseline else None,
     )  # fmt: skip

@@ -26,7 +26,7 @@ from timecost.generation import BudgetGuard
 from timecost.model_card import training_facts, write_card
 from timecost.objectives import STRENGTH, problem_id
 from timecost.progress import completion_columns
-from timecost.prompt_tokens import encode_prompt
+from timecost.prompt_tokens import encode_prompt, think_end_id
 from timecost.requests import draw_requests
 from timecost.verifiers import TooManyVerifierErrors
 
@@ -82,7 +82,7 @@ class TimeCostTrainer(GRPOTrainer):
         if not hasattr(head, "bias"):  # PEFT's wrapper around trained rows; TRL's fused head reads it
             head.bias = None
         self.cost_model = load_cost_model(args.cost_model, self.model.config, args.prompt_cost)
-        self.think_end_id = single_token_id(self.processing_class, args.think_end)
+        self.think_end_id = think_end_id(self.processing_class, args.think_end)
         if args.budgets:
             ladder = ladder_of(self.model.config, self.processing_class)
             if strange := set(args.budgets) - set(ladder):
@@ -152,6 +152,7 @@ class TimeCostTrainer(GRPOTrainer):
             raise UserError(
                 f"step {self.state.global_step}: {error}; repair the verifier or the gold answers"
             ) from error
+        rewards[torch.isnan(rewards[:, 0])] = torch.nan  # not judged: TRL leaves out what no reward knows
         mode = "train" if self.model.training else "eval"
         num_generations = self.num_generations if mode == "train" else self.num_generations_eval
 
@@ -173,8 +174,7 @@ class TimeCostTrainer(GRPOTrainer):
         no_signal = (deviation.nan_to_num(0.0).abs() < 1e-6).all(1).float().mean()
         styles = self._styles(completions)
         if mode == "train":
-            entropy = (self._metrics["train"].get("entropy") or [None])[-1]
-            self.price_control.observe(correct, cost, styles=styles, entropy=entropy, no_signal=float(no_signal))
+            self.price_control.observe(correct, cost, styles=styles, no_signal=float(no_signal))
         values = {
             "accuracy": torch.nanmean(correct),
             "thinking_tokens": split[:, 0].mean(),
@@ -238,6 +238,8 @@ class TimeCostTrainer(GRPOTrainer):
             told["time_elasticity" if key == "elasticity" else key] = values.view(-1, num_generations)
         if "effort" in told:
             told.setdefault("time_elasticity", told["effort"])
+        if mode == "eval" and self.args.budgets:  # evaluation asks for none
+            told["budget"] = torch.full_like(told["thinking"], float("inf"))
         if "problem_ids" in self.objective.asks:
             ids = gather_object([problem_id(prompt) for prompt in prompts])
             told["problem_ids"] = ids[::num_generations]
@@ -270,6 +272,8 @@ class TimeCostTrainer(GRPOTrainer):
             and self.args.gradient_accumulation_steps % self.args.steps_per_generation == 0
             and self.loss_type in ("dr_grpo", "dapo", "cispo")
             and not self._entropy_bonus_enabled  # a mean over the tokens of a micro-batch
+            and self.top_entropy_quantile == 1.0  # of a micro-batch
+            and not self.aux_loss_enabled  # balances experts within a micro-batch
             and all(isinstance(value, torch.Tensor) for value in self._buffered_inputs[0].values())
         )
 
@@ -280,20 +284,11 @@ class TimeCostTrainer(GRPOTrainer):
 
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
+        if self.model.training and (entropies := self._metrics["train"].get("entropy")):
+            self.price_control.entropy = entropies[-1]  # kept for the next roll-outs: the log empties the list
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is {loss.item()} at step {self.state.global_step}: training stopped before the weights were "
                 "touched; lower learning_rate or max_grad_norm, or train in float32"
             )
         return loss
-
-
-def single_token_id(tokenizer, token: str) -> int:
-    """Id of a token that the tokenizer must know as one. Raises UserError when it splits it."""
-    ids = tokenizer.encode(token, add_special_tokens=False)
-    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
-        raise UserError(
-            f"the tokenizer has no token {token!r} that ends the thinking: add it to the tokenizer and resize the "
-            "model's embeddings, or name the model's own with think_end"
-        )
-    return ids[0]

@@ -126,7 +126,7 @@ def read_rows(model, tokenizer, task, rows: list[dict]) -> tuple[list[dict], lis
 
 def score_rows(model, tokenizer, task, rows: list[dict], traces: list):
     """The probes of all boundaries of the traces of rows."""
-    from timecost.generation import single_id
+    from timecost.prompt_tokens import single_id
     from timecost.value.probes import score_answers
 
     answers = [tokenizer.encode(str(row["answer"]), add_special_tokens=False) for row in rows]

@@ -444,7 +444,7 @@ def stop_cause(job: Job, completion, thinking: int, answer: int) -> str:
 
 def token_id(tokenizer, token: str) -> int | None:
     """Id of `token`, None when the tokenizer does not know it as one token."""
-    from timecost.generation import single_id
+    from timecost.prompt_tokens import single_id
 
     return single_id(tokenizer, token)
 

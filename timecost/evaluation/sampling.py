@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from timecost.counter_sampler import CounterSampler, stream_key
 from timecost.errors import UserError
+from timecost.generation import plain_sampling
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,10 @@ def sample_batch(
     processors = [] if guard is None else [guard(width)]
     sampler = CounterSampler(keys, width, temperature) if temperature > 0 else None
     config = GenerationConfig(do_sample=False, eos_token_id=eos_ids, pad_token_id=pad_id, max_new_tokens=max_new_tokens)
-    own_config, was_training = model.generation_config, model.training
-    model.generation_config = GenerationConfig()  # `generate` would fill what `config` leaves open from the model's own
+    was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with plain_sampling(model), torch.inference_mode():
             output = model.generate(
                 input_ids=input_ids.to(model.device),
                 attention_mask=attention_mask.to(model.device),
@@ -73,7 +73,6 @@ def sample_batch(
             "--max_completion_length"
         ) from error
     finally:
-        model.generation_config = own_config
         model.train(was_training)
     if sampler is not None and sampler.broken:
         raise UserError("the model's logits are not finite: its weights are broken, or it needs another dtype")

@@ -71,8 +71,14 @@ class Objective:
     def __call__(self, correct: Tensor, cost: Tensor, *, price_factor: float = 1.0, **context) -> Tensor:
         """The objective of one batch; of `context` it takes what it asks for. `price_factor` multiplies its strength.
 
-        Raises ValueError for a factor other than 1 where the objective has no strength to multiply.
+        Raises ValueError for a factor other than 1 where the objective has no strength to multiply, and UserError for
+        correctness outside [0, 1].
         """
+        if strange := [score for score in correct.flatten().tolist() if score < 0 or score > 1]:
+            raise UserError(
+                f"the verifier scored {strange[0]:g}: correctness lies in [0, 1]; what else shall count belongs in "
+                "reward_funcs"
+            )
         arguments = {} if self.stateful else dict(self.kwargs)
         arguments |= {name: value for name, value in context.items() if name in self.asks}
         if price_factor != 1.0:
