@@ -443,9 +443,9 @@ def measure_guarantee(head, calibration, test, num_sets: int = 200, size: int = 
     rows = []
     for _ in range(num_sets):
         drawn = rng.permutation(len(harmed))[:size]
-        price, _ = largest_safe_price(harmed[drawn], TESTED, loss=loss, delta=delta)
+        price = largest_safe_price(harmed[drawn], TESTED, loss=loss, delta=delta)
         k = TESTED.index(price) if price else None
-        rows.append((price, 0.0 if k is None else lost[k], 0.0 if k is None else float(test_harm[k]),
+        rows.append((price or 0.0, 0.0 if k is None else lost[k], 0.0 if k is None else float(test_harm[k]),
                      1.0 if k is None else used[k] / float(test.num_thinking.double().mean())))  # fmt: skip
     prices, losses, harm_rates, shares = map(np.array, zip(*rows, strict=True))
     exceeded, exceeded_harm = int((losses > loss).sum()), int((harm_rates > loss).sum())

@@ -31,15 +31,51 @@ def test_the_head_lies_beside_the_model_with_the_rule_of_its_task(folder):
     assert config["step_rule"]["offset"] == 1 and config["calibration"] is None
 
 
-def test_too_few_problems_calibrate_to_never(folder, capsys):
+def test_a_model_that_is_never_right_has_nothing_to_guarantee(folder):
+    with pytest.raises(UserError, match="full thinking is right on 0.1 % of 30 problems"):
+        calibrate(folder)
+
+
+def test_calibration_finds_a_price_or_none_on_problems_that_are_new_to_the_head(tmp_path, capsys):
+    from timecost.tasks import resolve_model
+
+    folder = str(shutil.copytree(resolve_model("arithmetic_base"), tmp_path / "model"))
+    model = ["--model_name_or_path", folder, "--task", "arithmetic"]
+    fit_value.run([*model, "--num_problems", "40", "--num_samples", "1", "--no_peek"])
     calibrate(folder)
-    assert "no price is safe" in capsys.readouterr().out
-    assert json.loads((generate.Path(folder) / "value_head.json").read_text())["calibration"]["price"] == 0
+    assert "the head will never stop" in capsys.readouterr().out, "30 problems are too few"
+    assert json.loads((tmp_path / "model" / "value_head.json").read_text())["calibration"]["price"] is None
+    ask = ["--model_name_or_path", folder, "--budget", "auto", "--price", "0.1", "--json", QUESTION]
+    generate.run(ask)
+    out, err = capsys.readouterr()
+    assert "no price safe: the head does not stop" in err and json.loads(out)["stop_cause"] == "natural"
+    calibrate(folder, "--loss", "0.4")
+    said = capsys.readouterr().out
+    assert "right on" in said and "at most 0.4 of accuracy lost on arithmetic with confidence 0.9" in said
+    with pytest.raises(UserError, match="split train: calibrate on problems new to it"):
+        calibrate(folder, "--split", "train")
 
 
-def test_enough_loss_calibrates_to_a_price_to_which_generation_clips(folder, capsys):
-    calibrate(folder, "--loss", "0.9")
-    assert "of accuracy lost on arithmetic with confidence 0.9" in capsys.readouterr().out
+def with_calibration(folder, price):
+    path = generate.Path(folder) / "value_head.json"
+    kept = {"task": "arithmetic", "price": price, "loss": 0.01, "delta": 0.1, "num_problems": 400, "num_harms": 1}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration": kept}))
+
+
+def test_generation_clips_to_the_calibrated_price(folder, capsys):
+    from timecost.evaluation.evaluate import load_model
+    from timecost.generation import generate as generate_replies
+    from timecost.value.head import load_value_head
+    from timecost.value.stopping import StopRule
+
+    with_calibration(folder, 0.1)
+    model, tokenizer = load_model(folder)
+    head = load_value_head(model, folder)
+    with pytest.warns(UserWarning, match="held at the calibrated 0.1 per thinking token"):
+        (reply,) = generate_replies(
+            model, tokenizer, [QUESTION], [None], value_head=head, stop_rule=StopRule(5.0), max_answer_tokens=4
+        )
+    assert reply.thinking_tokens <= 12, "the limit that the head was fitted with"
     ask = ["--model_name_or_path", folder, "--max_answer_tokens", "4", "--budget", "auto", "--price", "5", QUESTION]
     generate.run([*ask, "--task", "gsm8k"])
     said = capsys.readouterr().err

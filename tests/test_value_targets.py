@@ -29,7 +29,9 @@ def test_a_cut_hides_how_many_tokens_would_have_followed():
     assert remaining.tolist() == [6, 3, 0, 4, 2] and censored.tolist() == [False] * 3 + [True] * 2
     ended, at_risk = hazard_targets(remaining, censored, (0, 2, 4, 8))
     assert ended.tolist() == [[0, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert at_risk[3].tolist() == [True, True, False, False], "cut after 4: it lasted beyond 0 and 2, more is not known"
+    assert at_risk[3].tolist() == [True, True, True, False], (
+        "cut after 4: it lasted beyond 0, 2 and 4, not known longer"
+    )
     assert at_risk[2].tolist() == [True, False, False, False], "what has ended cannot end again"
 
 

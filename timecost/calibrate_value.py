@@ -4,7 +4,7 @@ timecost calibrate-value --model_name_or_path DIR --task arithmetic --loss 0.01 
 """
 
 from timecost.errors import UserError
-from timecost.options import Parser
+from timecost.options import Parser, at_least_one
 
 
 def build_parser() -> Parser:
@@ -19,7 +19,7 @@ def build_parser() -> Parser:
     add("--num_problems", type=int, help="number of problems (default: the whole split)")
     add("--num_probe_samples", type=int, default=1, help="answers sampled at each boundary (default: 1)")
     add("--max_thinking_tokens", type=int, help="limit of a thought (default: the head's)")
-    add("--max_answer_tokens", type=int, default=32, help="limit of an answer (default: 32)")
+    add("--max_answer_tokens", type=int, help="limit of an answer (default: half the task's completions, at most 512)")
     add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
     add("--seed", type=int, default=1, help="seed of problems and samples (default: 1)")
     return parser
@@ -31,33 +31,43 @@ def run(argv: list[str]) -> None:
     for name in ("loss", "delta"):
         if not 0 < getattr(args, name) < 1:
             raise UserError(f"{name} must lie between 0 and 1, not {getattr(args, name)}")
+    at_least_one(args, "num_problems", "num_probe_samples", "max_thinking_tokens", "max_answer_tokens", "batch_size")
     from timecost.tasks import check_split, get_task, resolve_model
 
     task = get_task(args.task)
     check_split(task.name, args.split, task.splits)
     from timecost.evaluation.evaluate import load_model
-    from timecost.fit_value import load_rows, probe_problems
+    from timecost.fit_value import distinct, load_rows, probe_problems
     from timecost.value.calibration import calibrate
     from timecost.value.head import load_value_head, write_config
 
     folder = args.value_head or resolve_model(args.model_name_or_path)
     model, tokenizer = load_model(args.model_name_or_path)
     head = load_value_head(model, folder)
-    problems = load_rows(task, tokenizer, args.split, args.num_problems, args.seed)
+    if (head.config.task, head.config.split) == (task.name, args.split):
+        raise UserError(f"the head was fitted on {task.name}, split {args.split}: calibrate on problems new to it")
+    problems = distinct(load_rows(task, tokenizer, args.split, args.num_problems, args.seed))
+    limit = args.max_thinking_tokens or head.config.max_thinking_tokens
     traces = probe_problems(
         model, tokenizer, task, problems, num_probe_samples=args.num_probe_samples,
-        max_thinking_tokens=args.max_thinking_tokens or head.config.max_thinking_tokens,
+        max_thinking_tokens=limit,
         max_answer_tokens=args.max_answer_tokens, seed=args.seed, batch_size=args.batch_size,
     )  # fmt: skip
-    found = calibrate(head.cpu(), traces, task=task.name, loss=args.loss, delta=args.delta, seed=args.seed)
+    found = calibrate(
+        head.cpu(), traces, task=task.name, loss=args.loss, delta=args.delta, seed=args.seed,
+        sampled=not task.exact_answer, max_thinking_tokens=limit,
+    )  # fmt: skip
     write_config(head.config, folder)
-    if found["price"] == 0:
+    print(f"full thinking is right on {100 * found['accuracy']:.1f} % of {found['num_problems']} problems")
+    if found["price"] is None:
         print(
-            f"no price is safe at loss {args.loss:g} with confidence {1 - args.delta:g} on {len(problems)} problems: "
-            "the head will never stop; allow more loss, or calibrate on more problems"
+            f"no price is safe at loss {args.loss:g} with confidence {1 - args.delta:g} (the lowest one loses "
+            f"{found['accuracy_lost']:.4f} here): the head will never stop; allow more loss, or calibrate on more "
+            "problems" + ("" if task.exact_answer else " and --num_probe_samples")
         )
         return
+    counted = "" if found["num_harms"] is None else f", {found['num_harms']} harms"
     print(
         f"price {found['price']:.3g} per thinking token: at most {args.loss:g} of accuracy lost on {task.name} with "
-        f"confidence {1 - args.delta:g} ({found['num_harms']} harms on {found['num_problems']} problems)"
+        f"confidence {1 - args.delta:g} ({found['accuracy_lost']:.4f} lost on these{counted})"
     )

@@ -5,10 +5,15 @@ timecost calibrate-value --model_name_or_path DIR --task arithmetic
 timecost generate --model_name_or_path DIR --budget auto --price 0.001 "a7b-3c*2d+1=<think>"
 """
 
+import json
+import random
+import sys
 from pathlib import Path
 
 from timecost.errors import UserError
-from timecost.options import Parser
+from timecost.options import Parser, at_least_one
+
+NUM_PROBLEMS = 4000
 
 
 def probe_problems(
@@ -21,14 +26,15 @@ def probe_problems(
     num_probe_samples: int = 4,
     max_probes: int | None = None,
     max_thinking_tokens: int | None = None,
-    max_answer_tokens: int = 32,
+    max_answer_tokens: int | None = None,
     seed: int = 0,
     batch_size: int = 256,
 ):
     """Sample thoughts on problems (rows with `prompt` and `answer`) and probe them: a ProbedTraces.
 
-    The problem of a trace is its row. Answers are scored by their probability where the task's are exact, else sampled
-    `num_probe_samples` times and verified. A problem whose answer is None is solved by nothing.
+    The problem of a trace is its row, or the first row with the same prompt. Answers are scored by their probability
+    where the task's are exact, else sampled `num_probe_samples` times and verified; how many of them were cut is said.
+    A problem whose answer is None is solved by nothing.
     """
     from timecost.evaluation.sampling import end_of_sequence_ids, sample_completions
     from timecost.generation import encode
@@ -40,11 +46,14 @@ def probe_problems(
     rows = [i for i in range(len(problems)) for _ in range(num_samples)]
     encoded = [encode(tokenizer, row["prompt"], None, False, "<think>", task.think_end) for row in problems]
     limit = max_thinking_tokens or task.max_completion_length
+    max_answer_tokens = max_answer_tokens or min(512, max(1, task.max_completion_length // 2))
+    first_of: dict = {}
+    numbers = [first_of.setdefault(prompt_key(row), i) for i, row in enumerate(problems)]
     completions = sample_completions(
         model, tokenizer, [encoded[i] for i in rows], max_new_tokens=limit + 1, seed=seed, batch_size=batch_size,
     )  # fmt: skip
     traces = [
-        read_trace(i, encoded[i], c.completion_ids, think_end_id, eos_ids, rule, limit)
+        read_trace(numbers[i], encoded[i], c.completion_ids, think_end_id, eos_ids, rule, limit)
         for i, c in zip(rows, completions, strict=True)
     ]
     if task.exact_answer:
@@ -56,10 +65,13 @@ def probe_problems(
             seed=seed, batch_size=min(64, batch_size),
         )  # fmt: skip
 
+    cut = []  # whether each answer was
+
     def sample(prefixes):
         found = sample_completions(
             model, tokenizer, prefixes, max_new_tokens=max_answer_tokens, seed=seed + 1, batch_size=batch_size,
         )  # fmt: skip
+        cut.extend(not c.finished for c in found)
         return [c.completion_ids for c in found]
 
     def verify(texts, indices):
@@ -71,10 +83,29 @@ def probe_problems(
             scores[k] = None if verdict.status == "verifier_error" else verdict.score
         return scores
 
-    return sample_answers(
+    found = sample_answers(
         model, tokenizer, traces, verify, sample, [think_end_id], num_samples=num_probe_samples, max_probes=max_probes,
         seed=seed,
     )  # fmt: skip
+    if sum(cut) > 0.01 * len(cut):
+        print(
+            f"warning: {100 * sum(cut) / len(cut):.0f} % of the answers were cut at {max_answer_tokens} tokens and may "
+            "count as wrong for that: raise --max_answer_tokens",
+            file=sys.stderr,
+        )
+    return found
+
+
+def prompt_key(row: dict) -> str:
+    return json.dumps(row["prompt"], sort_keys=True)
+
+
+def distinct(problems: list[dict]) -> list[dict]:
+    """The first of the rows with each prompt."""
+    first: dict = {}
+    for row in problems:
+        first.setdefault(prompt_key(row), row)
+    return list(first.values())
 
 
 def think_end_of(tokenizer, task) -> int:
@@ -98,13 +129,13 @@ def build_parser() -> Parser:
     add("--task", required=True, help="task whose problems are thought about and verified")
     add("--output_dir", help="folder for the head (default: the model's own)")
     add("--split", default="train", help="split of the task (default: train)")
-    add("--num_problems", type=int, default=4000, help="number of problems (default: 4000)")
+    add("--num_problems", type=int, help=f"number of problems (default: {NUM_PROBLEMS}, or the whole split)")
     add("--unsolvable_path", help="JSONL file of prompts that no answer solves, for a head that declines their kind")
     add("--num_samples", type=int, default=2, help="thoughts sampled for each problem (default: 2)")
     add("--num_probe_samples", type=int, default=4, help="answers sampled at each probe (default: 4)")
     add("--max_probes", type=int, help="boundaries probed in each thought (default: all)")
     add("--max_thinking_tokens", type=int, help="limit of a thought (default: the task's)")
-    add("--max_answer_tokens", type=int, default=32, help="limit of a probe's answer (default: 32)")
+    add("--max_answer_tokens", type=int, help="limit of an answer (default: half the task's completions, at most 512)")
     add("--no_peek", action="store_true", help="the head sees the last state alone: no extra token at each boundary")
     add("--num_epochs", type=int, default=16, help="epochs over the probes (default: 16)")
     add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
@@ -115,9 +146,11 @@ def build_parser() -> Parser:
 def run(argv: list[str]) -> None:
     """The command `timecost fit-value`."""
     args = build_parser().parse_args(argv)
-    for name in ("num_problems", "num_samples", "num_probe_samples", "num_epochs", "batch_size", "max_answer_tokens"):
-        if getattr(args, name) < 1:
-            raise UserError(f"{name} must be at least 1, not {getattr(args, name)}")
+    at_least_one(
+        args, "num_problems", "num_samples", "num_probe_samples", "max_probes", "max_thinking_tokens", "num_epochs",
+        "batch_size", "max_answer_tokens",
+    )  # fmt: skip
+    from timecost.evaluation.results import make_folder
     from timecost.tasks import check_split, get_task, resolve_model
 
     task = get_task(args.task)
@@ -125,7 +158,7 @@ def run(argv: list[str]) -> None:
     folder = Path(args.output_dir or resolve_model(args.model_name_or_path))
     if args.output_dir is None and not folder.is_dir():
         raise UserError(f"'{args.model_name_or_path}' is no folder: say with --output_dir where the head shall lie")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
     import torch
 
@@ -141,6 +174,8 @@ def run(argv: list[str]) -> None:
     model, tokenizer = load_model(args.model_name_or_path)
     unsolvable = [{"prompt": as_prompt(row["prompt"], tokenizer), "answer": None} for row in rows]
     problems = load_rows(task, tokenizer, args.split, args.num_problems, args.seed)
+    if args.num_problems is None:
+        problems = random.Random(args.seed).sample(problems, min(NUM_PROBLEMS, len(problems)))
     traces = probe_problems(
         model, tokenizer, task, problems + unsolvable, num_samples=args.num_samples,
         num_probe_samples=args.num_probe_samples, max_probes=args.max_probes,
@@ -152,6 +187,7 @@ def run(argv: list[str]) -> None:
         FitConfig(peek=not args.no_peek and attends_alone(model), num_epochs=args.num_epochs, seed=args.seed),
         step_rule=step_rule(tokenizer, task.step_end),
         task=task.name,
+        split=args.split,
         max_thinking_tokens=args.max_thinking_tokens or task.max_completion_length,
     )
     prompts = [encode(tokenizer, row["prompt"], None, False, "<think>", task.think_end) for row in problems]
@@ -165,6 +201,4 @@ def run(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     run(sys.argv[1:])

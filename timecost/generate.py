@@ -118,13 +118,13 @@ def load_stop_rule(model, args, cost_model) -> dict:
         rule, said = held_safe(head, rule, args.task)
         for line in said:
             print(line, file=sys.stderr)
-    return {"value_head": head, "stop_rule": rule}
+    return {"value_head": head, "stop_rule": rule, "clip": False}  # it has been, and what there is to say was said
 
 
 def read_prompts(path: str) -> list[dict]:
     """The rows of a JSONL file. Raises UserError for one that is not an object with a prompt."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     rows = []

@@ -5,6 +5,7 @@ its budget to wrap up and is then closed. hard: at the bound the end-of-thinking
 follows, always. The answer has a reserve of its own, so thinking never eats it.
 """
 
+import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 
@@ -110,6 +111,7 @@ def generate(
     streamer=None,
     value_head=None,
     stop_rule=None,
+    clip: bool = True,
     cost_model=TokenCost(),  # noqa: B008  frozen
 ) -> list[Reply]:
     """One reply for each prompt (text, or messages) within its budget of thinking tokens: one batch.
@@ -118,16 +120,17 @@ def generate(
     answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
     reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context). With a
-    `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget. `cost_model` tells
-    what each reply cost, in its unit (default: tokens, with one for reading the prompt). `effort` is the name of one
-    that the model was trained on. Temperature 0 takes the likeliest token; top-p and other settings in the model's
-    generation_config.json are not used. Raises UserError for what contradicts itself, a budget below the ladder, a
-    context that is too short, and a model or tokenizer without the tokens.
+    `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget, at no higher price
+    than calibration found safe unless `clip=False`, and thinking has the limit that the head was fitted with.
+    `cost_model` tells what each reply cost, in its unit (default: tokens, with one for reading the prompt). `effort` is
+    the name of one that the model was trained on. Temperature 0 takes the likeliest token; top-p and other settings in
+    the model's generation_config.json are not used. Raises UserError for what contradicts itself, a budget below the
+    ladder, a context that is too short, and a model or tokenizer without the tokens.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
 
-    from timecost.value.stopping import ValueGuard
+    from timecost.value.stopping import ValueGuard, held_safe
 
     check_options(enforce, condition, budgets, max_answer_tokens)
     think_end_id = single_id(tokenizer, think_end)
@@ -155,6 +158,8 @@ def generate(
 
     held = {"none": None, "soft": 1 + GRACE, "hard": 1.0}[enforce]
     max_answer_tokens, room = room_in_context(model.config, width, max_answer_tokens)
+    if value_head is not None and max_thinking_tokens is None:
+        max_thinking_tokens = value_head.config.max_thinking_tokens
     unbounded = room if max_thinking_tokens is None else min(room, max_thinking_tokens)
     bounds = [unbounded if not b or held is None else int(b * held) for b in budgets]
     if (longest := max(bounds)) > room:
@@ -176,6 +181,10 @@ def generate(
     if value_head is not None:
         if num_beams > 1:
             raise UserError("a value head follows one line of thought: leave num_beams at 1")
+        if clip:
+            stop_rule, said = held_safe(value_head, stop_rule)
+            for line in said:
+                warnings.warn(line.removeprefix("warning: "), stacklevel=2)
         decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0], lengths)
         processors.append(decider)
     with decider, plain_sampling(model), torch.random.fork_rng(devices), torch.inference_mode():

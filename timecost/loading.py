@@ -6,12 +6,21 @@ from timecost.errors import UserError, is_disk_full
 from timecost.tasks import Task, resolve_model
 
 
-def load_problems(task: Task, split: str, num_problems: int | None, seed: int, conversational: bool):
-    """The problems of a split as a dataset with columns `prompt` and `answer`.
+def load_problems(
+    task: Task, split: str, num_problems: int | None, seed: int, conversational: bool, *, or_all: bool = False
+):  # fmt: skip
+    """The problems of a split as a dataset with columns `prompt` and `answer`; `or_all`: all where there are fewer.
 
     Raises UserError when there are none and for the first one without a prompt or an answer.
     """
-    dataset = task.load(split, num_problems=num_problems, seed=seed, conversational=conversational)
+    try:
+        dataset = task.load(split, num_problems=num_problems, seed=seed, conversational=conversational)
+    except UserError:
+        if not or_all or num_problems is None:
+            raise
+        dataset = task.load(split, seed=seed, conversational=conversational)
+        if len(dataset) >= num_problems:
+            raise
     if len(dataset) == 0:
         raise UserError(f"task {task.name}, split {split}: no problems, so there is nothing to train on")
     for column in ("prompt", "answer"):

@@ -142,7 +142,7 @@ def usage(facts: dict) -> str:
         more += f", effort={next(iter(facts['efforts']))!r}"
     lines = [
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "from timecost.generation import generate  # pip install timecost",
+        "from timecost.generation import generate",
         f"model = AutoModelForCausalLM.from_pretrained({facts['path']!r})",
         f"tokenizer = AutoTokenizer.from_pretrained({facts['path']!r}, padding_side='left')",
         f"print(generate(model, tokenizer, [{question}], [{budget}]{more})[0].answer)",
@@ -305,10 +305,12 @@ def measured_text(records: list[dict], kept: dict | None) -> str:
     ]  # fmt: skip
     head = ("task", "budget", "enforced", "right, %", "tokens", "95th percentile", "problems x samples")
     text = markdown_table(head, rows) + "\n\nIn brackets 95 % intervals, by resampling problems."
-    if kept:
+    if kept and kept["price"] is None:
+        text += f"\n\nOf its value head no price was found safe on {kept['num_problems']} problems of {kept['task']}."
+    elif kept:
         text += (
             f"\n\nIts value head was calibrated on {kept['num_problems']} problems of {kept['task']}: at a price of at "
-            f"most {kept['price']:g} per thinking token, stopping early loses a right answer on at most "
-            f"{100 * kept['loss']:g} % of such problems, with confidence {100 * (1 - kept['delta']):g} %."
+            f"most {kept['price']:g} per thinking token, stopping early costs at most {100 * kept['loss']:g} points of "
+            f"accuracy on such problems, with confidence {100 * (1 - kept['delta']):g} %."
         )
     return text

@@ -44,6 +44,14 @@ def pop_option(argv: list[str], name: str) -> tuple[str | None, list[str]]:
     return value, rest
 
 
+def at_least_one(args, *names: str) -> None:
+    """Raises UserError for the first of these options that is given and below 1."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}")
+
+
 def find_recipe(name: str, folder: str = "") -> Path:
     """Path of a recipe, given as a path or as the name of a packaged one (`arithmetic_levin`).
 

@@ -131,12 +131,15 @@ def train(argv: list[str]) -> None:
         )
     if token_ids and peft_config is not None and not peft_config.trainable_token_indices:
         peft_config.trainable_token_indices = token_ids
+    problems_held_out = None
+    if evaluates:
+        problems_held_out = load_problems(task, "validation", args.num_eval_problems, 0, chat, or_all=True)
     with library_refusals():
         trainer = TimeCostTrainer(
             model=model,
             args=config,
             train_dataset=load_problems(task, "train", args.num_train_problems, config.seed, chat),
-            eval_dataset=load_problems(task, "validation", args.num_eval_problems, 0, chat) if evaluates else None,
+            eval_dataset=problems_held_out,
             processing_class=tokenizer,
             verifier=task.reward,
             style_of=task.style_of,

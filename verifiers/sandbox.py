@@ -150,7 +150,7 @@ def seccomp_filter() -> bytes:
         import pyseccomp as seccomp
     except (ImportError, OSError, RuntimeError) as error:
         missing = "libseccomp2" if not isinstance(error, ImportError) else "pyseccomp"
-        how = "apt install libseccomp2" if missing == "libseccomp2" else "pip install 'timecost[code]'"
+        how = "apt install libseccomp2" if missing == "libseccomp2" else "pip install pyseccomp"
         raise SandboxUnavailable(f"code verification needs {missing}, which is not installed: {how}") from error
     rules = seccomp.SyscallFilter(seccomp.ALLOW)
     refuse = seccomp.ERRNO(errno.EPERM)

@@ -103,10 +103,15 @@ def command(record: dict) -> str | None:
     if record["budget"] == "auto":
         parts += ["--price", record["price"]]
         parts += [] if record["cost_model"] == "tokens" else ["--cost_model", record["cost_model"]]
-        for name in ("least_value", "decline_novel"):
-            parts += [] if record[name] is None else [f"--{name}", str(record[name])]
+        for name in ("least_value", "decline_novel", "value_head"):
+            parts += [] if record.get(name) is None else [f"--{name}", str(record[name])]
+        parts += [] if record.get("clip", True) else ["--no_clip"]
     if figures.is_bounded(record):
         parts += ["--enforce", record.get("enforce", "none")]
+    if record.get("max_answer_tokens") is not None:
+        parts += ["--max_answer_tokens", str(record["max_answer_tokens"])]
+    if record.get("temperature", 1.0) != 1.0:
+        parts += ["--temperature", f"{record['temperature']:g}"]
     return shlex.join(parts) + ' "..."'
 
 

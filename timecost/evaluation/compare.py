@@ -13,7 +13,7 @@ from timecost.options import Parser
 
 # Settings of a record that shape its samples or its verdicts. The seed is free: two models need no common draws.
 SAMPLING = ("split", "num_samples", "temperature", "max_completion_length", "num_fewshot", "cost_coefficients",
-            "least_value", "decline_novel")  # fmt: skip
+            "least_value", "decline_novel", "max_answer_tokens", "clip")  # fmt: skip
 COLUMNS = {
     "accuracy_difference": ("accuracy", "+.3f"),
     "tokens_ratio": ("tokens ratio", ".3f"),

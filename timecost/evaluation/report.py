@@ -321,11 +321,14 @@ def head_section(head: dict, names: dict[str, str], prefix: str, task: str, draw
         sentences.append(
             f"Its forecast is off by {100 * error:.1f} points on average{ends(head, 'calibration_error')}."
         )
-    if kept := head.get("guarantee"):
+    if (kept := head.get("guarantee")) and kept["price"] is None:
+        sentences.append("Calibration found no price that is safe: it does not stop unless told to (`--no_clip`).")
+    elif kept:
+        lost = f": {kept['num_harms']} of {kept['num_problems']} calibration problems lost a right answer"
         sentences.append(
-            f"At a price of at most {kept['price']:g} per thinking token, stopping early loses a right answer on at "
-            f"most {100 * kept['loss']:g} % of problems with confidence {100 * (1 - kept['delta']):g} %: "
-            f"{kept['num_harms']} of {kept['num_problems']} calibration problems lost one."
+            f"At a price of at most {kept['price']:g} per thinking token, stopping early costs at most "
+            f"{100 * kept['loss']:g} points of accuracy with confidence {100 * (1 - kept['delta']):g} %"
+            f"{'' if kept['num_harms'] is None else lost}."
         )
     return {
         "name": visible(name), "sentences": sentences,

@@ -1,10 +1,12 @@
-"""The guarantee: the largest price whose stopping does harm to at most a share e of problems, with confidence 1 - δ.
+"""The guarantee: the largest price whose stopping costs at most e of accuracy, with confidence 1 - δ.
 
-A harm is a problem that full thinking answers right and stopping answers wrong, so that the accuracy lost is at most
-the rate of harms. Prices are tested in a fixed sequence, from never stopping upwards, each by an exact binomial test of
-"harms are more frequent than e", until one fails; then, at most δ of all calibrations store a price whose rate of harm
-exceeds e (fixed-sequence testing: Bauer 1991; for risk control: Angelopoulos et al., arXiv 2110.01052). It holds for
-problems, sampling and limits like those of the calibration, and only there.
+Where the chance of a right answer is known (tasks with exact answers), what is bounded is the rate of harms: problems
+that full thinking answers right and stopping, with the same luck, answers wrong; the accuracy lost is at most that.
+Each price is tested by an exact binomial test of "harms are more frequent than e". Where answers are sampled, there is
+no same luck; what is bounded is the accuracy lost itself, by betting against "it is more than e". Prices are tested in
+a fixed sequence, from never stopping upwards, until one fails; then at most δ of all calibrations store a price that
+costs more than e (fixed-sequence testing: Bauer 1991; for risk control: Angelopoulos et al., arXiv 2110.01052). It
+holds for problems, sampling and limits like those of the calibration, and only there.
 """
 
 import math
@@ -13,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from timecost.errors import UserError
 from timecost.value.head import ValueHead
 from timecost.value.probes import ProbedTraces
 from timecost.value.stopping import StopRule, decide, first_stop
@@ -34,6 +37,23 @@ def binomial_p_value(num_harms: int, num_problems: int, harm: float) -> float:
     return min(1.0, total)
 
 
+def betting_p_value(losses: Tensor, loss: float, delta: float = 0.1) -> float:
+    """P-value of "the mean loss is at least `loss`" from independent losses (n,) in [-1, 1].
+
+    The capital of who bets against it, each time a share that past losses choose, is a supermartingale if it is true,
+    and exceeds 1/p at some time with probability p at most (Waudby-Smith & Ramdas, arXiv 2010.09686, section 4).
+    """
+    total, squares, log_capital, highest = 0.0, 0.25, 0.0, 0.0
+    for i, value in enumerate(losses.tolist()):
+        mean = total / i if i else 0.0
+        variance = max(squares / (i + 1), 1e-6)
+        bet = min(0.5 / (1 - loss), math.sqrt(2 * math.log(1 / delta) / (variance * len(losses))))
+        log_capital += math.log1p(bet * (loss - value))
+        highest = max(highest, log_capital)
+        total, squares = total + value, squares + (value - mean) ** 2
+    return math.exp(-highest)
+
+
 def binomial_interval(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
     """Exact (Clopper-Pearson) interval of a share."""
 
@@ -49,31 +69,39 @@ def binomial_interval(count: int, total: int, level: float = 0.95) -> tuple[floa
     return (0.0 if count == 0 else solve(1 - tail, False)), (1.0 if count == total else solve(tail, True))
 
 
-def harms(head: ValueHead, traces: ProbedTraces, prices, uniform: Tensor, rule: str | None = None) -> Tensor:
-    """Whether each trace (T,) is harmed at each price, (T, prices): right after full thinking, wrong when stopped.
-
-    An answer is right when `uniform` (T,) lies below its probability: both answers draw with the same luck.
-    """
+def stopped_values(head: ValueHead, traces: ProbedTraces, prices, rule: str | None = None) -> Tensor:
+    """Chance of a right answer of each trace (T,) where it is stopped at each price, (T, prices); NaN unknown."""
     forecasts = {own: own.forecast(traces) for own in {head.at_price(float(price)) for price in prices}}
-    right = uniform < traces.end_value
     columns = []
     for price in prices:
         own = head.at_price(float(price))
         decision = decide(own, forecasts[own], traces.position, StopRule(float(price), rule=rule))
         at = first_stop(decision, traces.trace, len(traces.problem))
-        stopped = torch.where(at >= 0, traces.value[at.clamp_min(0)], traces.end_value)
-        columns.append(right & ~(uniform < stopped))
+        columns.append(torch.where(at >= 0, traces.value[at.clamp_min(0)], traces.end_value))
     return torch.stack(columns, 1)
 
 
-def largest_safe_price(harmed: Tensor, prices, *, loss: float = 0.01, delta: float = 0.1) -> tuple[float, int]:
-    """The last price of the sequence that passes, 0 for none, and its harms. `harmed` is (T, prices)."""
-    found = (0.0, 0)
+def harms(head: ValueHead, traces: ProbedTraces, prices, uniform: Tensor, rule: str | None = None) -> Tensor:
+    """Whether each trace (T,) is harmed at each price, (T, prices): right after full thinking, wrong when stopped.
+
+    An answer is right when `uniform` (T,) lies below its probability: both answers draw with the same luck.
+    """
+    right = uniform < traces.end_value
+    return right[:, None] & ~(uniform[:, None] < stopped_values(head, traces, prices, rule))
+
+
+def largest_safe_price(harmed: Tensor, prices, *, loss: float = 0.01, delta: float = 0.1) -> float | None:
+    """The last price of the sequence that passes, None where none does. `harmed` (T, prices): whether it is harmed, or
+    the accuracy that it loses, in [-1, 1]."""
+    found = None
     for price, column in zip(prices, harmed.T, strict=True):
-        count = int(column.sum())
-        if binomial_p_value(count, len(column), loss) > delta:
+        if column.dtype == torch.bool:
+            p_value = binomial_p_value(int(column.sum()), len(column), loss)
+        else:
+            p_value = betting_p_value(column, loss, delta)
+        if p_value > delta:
             break
-        found = (float(price), count)
+        found = float(price)
     return found
 
 
@@ -86,18 +114,38 @@ def calibrate(
     delta: float = 0.1,
     prices=TESTED,
     seed: int = 0,
+    sampled: bool = False,
+    max_thinking_tokens: int | None = None,
 ) -> dict:
     """Find the price, store it in the head's config, and return what is stored. One trace a problem.
 
-    Raises ValueError for several traces of a problem: they would not be independent.
+    Stored: task, price (None: no price is safe, the head never stops), loss, delta, num_problems (that could be
+    judged), accuracy of full thinking, accuracy_lost at the price, num_harms at it (None where answers are `sampled`),
+    rule, and the limit of a thought. Raises ValueError for several traces of a problem, which would not be
+    independent, and UserError where hardly any full thought is right, so that nothing could be lost.
     """
     if len(traces.problem.unique()) != len(traces.problem):
         raise ValueError("calibration needs one trace for each problem")
-    uniform = torch.rand(len(traces.problem), generator=torch.Generator().manual_seed(seed))
-    price, num_harms = largest_safe_price(harms(head, traces, prices, uniform), prices, loss=loss, delta=delta)
+    traces = traces.select(~torch.isnan(traces.end_value))
+    accuracy = float(traces.end_value.mean()) if len(traces.problem) else 0.0
+    if accuracy <= 2 * loss:
+        raise UserError(
+            f"full thinking is right on {100 * accuracy:.1f} % of {len(traces.problem)} problems, so that stopping has "
+            "nothing to lose and a guarantee says nothing: are the answers cut (--max_answer_tokens), or the thoughts?"
+        )
+    stopped = stopped_values(head, traces, prices)
+    lost = traces.end_value[:, None] - stopped.nan_to_num(0.0)
+    harmed = lost
+    if not sampled:
+        uniform = torch.rand(len(traces.problem), generator=torch.Generator().manual_seed(seed))[:, None]
+        harmed = (uniform < traces.end_value[:, None]) & ~(uniform < stopped)
+    price = largest_safe_price(harmed, prices, loss=loss, delta=delta)
+    at = 0 if price is None else list(prices).index(price)
     found = {
         "task": task, "price": price, "loss": loss, "delta": delta, "num_problems": len(traces.problem),
-        "num_harms": num_harms, "rule": head.config.rule,
+        "accuracy": round(accuracy, 4), "accuracy_lost": round(float(lost[:, at].mean()), 4),
+        "num_harms": None if sampled else int(harmed[:, at].sum()), "rule": head.config.rule,
+        "max_thinking_tokens": max_thinking_tokens or head.config.max_thinking_tokens,
     }  # fmt: skip
     head.config = replace(head.config, calibration=found)
     return found

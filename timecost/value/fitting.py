@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from timecost.errors import UserError
 from timecost.value.head import PRICES, ValueHead, ValueHeadConfig, perceptron
 from timecost.value.probes import ProbedTraces, StepRule
 from timecost.value.rivals import outcome
@@ -35,10 +36,16 @@ def fit_value_head(
     *,
     step_rule: StepRule = StepRule(),  # noqa: B008
     task: str = "",
+    split: str = "",
     max_thinking_tokens: int | None = None,
     prices: tuple[float, ...] = PRICES,
 ) -> ValueHead:
-    """A head fitted to probed traces; the problems, not the points, are split into training and validation."""
+    """A head fitted to probed traces; the problems, not the points, are split into training and validation.
+
+    Raises UserError where no answer could be judged.
+    """
+    if torch.isnan(traces.value).all():
+        raise UserError("no answer could be judged, so that there is nothing to learn from: look at the verifier")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         longest = max_thinking_tokens or int(traces.num_thinking.max())
@@ -46,7 +53,7 @@ def fit_value_head(
             ValueHeadConfig(
                 hidden_size=traces.hidden.shape[1], horizons=horizons_up_to(longest), prices=prices,
                 peek=config.peek, agreed=config.peek and bool((traces.answer != -1).all()), width=config.width,
-                num_layers=config.num_layers, step_rule=step_rule, task=task, max_thinking_tokens=longest,
+                num_layers=config.num_layers, step_rule=step_rule, task=task, split=split, max_thinking_tokens=longest,
             )
         )  # fmt: skip
         held_out = split_problems(traces, config.validation_share, config.seed)
@@ -124,8 +131,9 @@ def fit_open(head: ValueHead, traces: ProbedTraces, held_out: Tensor, config: Fi
         return open_loss(head, inputs[rows], values[rows], ended[rows], at_risk[rows])
 
     known = ~torch.isnan(inputs).any(1)  # a boundary without a probe was not peeked at
-    optimise(head.open, loss, known & ~held_out, known & held_out, config)
-    if (known & held_out).any():
+    judged = known & ~torch.isnan(values).all(1)
+    optimise(head.open, loss, judged & ~held_out, judged & held_out, config)
+    if (judged & held_out).any():
         calibrate_logits(head, inputs[known & held_out], values[known & held_out])
 
 
@@ -222,4 +230,6 @@ def optimise(
             error = float(loss(validation)) if len(validation) else -1.0
         if error <= best:
             best, best_state = error, {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    if best_state is None:
+        raise UserError("the head did not learn, its loss was never a number: could the verifier judge the answers?")
     network.load_state_dict(best_state)

@@ -35,6 +35,7 @@ class ValueHeadConfig:
     agreed: bool = False  # with a peek: sees how many boundaries in a row gave the same answer
     step_rule: StepRule = field(default_factory=StepRule)
     task: str = ""  # that it was fitted on
+    split: str = ""  # of the task
     max_thinking_tokens: int | None = None  # of the traces that it was fitted on
     calibration: dict | None = None  # see timecost.value.calibration
     rule: str = "closed"  # the better of the two, see docs/value.md

@@ -128,5 +128,5 @@ class JointValueHead:
         """The head for the end of training: fitted anew, both loops, on the traces that were kept."""
         return fit_value_head(
             join(list(self.kept)), FitConfig(peek=self.may_peek, seed=self.seed), step_rule=self.step_rule,
-            task=self.task, max_thinking_tokens=self.limit,
+            task=self.task, split="train", max_thinking_tokens=self.limit,
         )  # fmt: skip

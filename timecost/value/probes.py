@@ -434,8 +434,12 @@ class StateReader:
 def attends_alone(model) -> bool:
     """Whether the model is one of full attention and nothing else, whose past may be masked and wound back."""
     config = backbone_of(model).config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or []
-    return config.model_type in PACKED and all(kind == "full_attention" for kind in kinds)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:  # a window, where there is one, is that of every layer
+        full = getattr(config, "sliding_window", None) is None
+    else:
+        full = all(kind == "full_attention" for kind in kinds)
+    return config.model_type in PACKED and full
 
 
 def backbone_of(model):

@@ -30,7 +30,7 @@ class StopRule:
 
     `decline_novel` declines questions that are stranger than all but this share of usual ones (timecost.value.novelty).
     `rule` None takes the head's own. `decline_within`: thinking tokens up to which a boundary may decline. `highest`:
-    per thinking token, the price that is not exceeded, whatever the cost model says.
+    per thinking token, the price that is not exceeded, whatever the cost model says; below 0 nothing is stopped.
     """
 
     price: float
@@ -102,8 +102,9 @@ def decide(
     `price` per thinking token, at each boundary or at all; without it the rule's own, in tokens. `p_value` (B,) is that
     of the question, for a rule that declines novel ones; it does so before the first token.
     """
-    m = margin(head, forecast, price_per_token(rule) if price is None else price, rule.rule)
-    decision = torch.where(m <= 0, STOP, GO_ON)
+    price = torch.as_tensor(price_per_token(rule) if price is None else price, device=forecast.value.device)
+    m = margin(head, forecast, price.clamp_min(0), rule.rule)
+    decision = torch.where((m <= 0) & (price >= 0), STOP, GO_ON)
     if rule.least_value is not None:
         best = forecast.value[:, 0] + m.clamp_min(0)
         hopeless = (best < rule.least_value) & (position <= rule.decline_within)
@@ -125,7 +126,8 @@ def first_stop(decision: Tensor, trace: Tensor, num_traces: int) -> Tensor:
 
 
 def safe_price(head: ValueHead, task: str | None = None) -> float:
-    """The highest price per thinking token that calibration found safe. Warns where no guarantee holds."""
+    """The highest price per thinking token that calibration found safe, -1 where it found none, and nothing may be
+    stopped. Warns where no guarantee holds."""
     calibration = head.config.calibration
     if calibration is None:
         warnings.warn(
@@ -139,7 +141,7 @@ def safe_price(head: ValueHead, task: str | None = None) -> float:
             f"the value head was calibrated on {calibration['task']}, not on {task}: its guarantee does not hold here",
             stacklevel=2,
         )
-    return calibration["price"]
+    return -1.0 if calibration["price"] is None else calibration["price"]
 
 
 def held_safe(head: ValueHead, rule: StopRule, task: str | None = None) -> tuple[StopRule, list[str]]:
@@ -148,7 +150,9 @@ def held_safe(head: ValueHead, rule: StopRule, task: str | None = None) -> tuple
         warnings.simplefilter("always")
         highest = safe_price(head, task)
     said = [f"warning: {warning.message}" for warning in caught]
-    if price_per_token(rule) > highest or (rule.cost_model.needs_prompt and highest < float("inf")):
+    if highest < 0:
+        said.append("calibration found no price safe: the head does not stop (--no_clip lets it)")
+    elif price_per_token(rule) > highest or (rule.cost_model.needs_prompt and highest < float("inf")):
         said.append(f"price held at the calibrated {highest:g} per thinking token at most (--no_clip keeps it)")
     return replace(rule, highest=highest), said
 

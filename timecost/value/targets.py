@@ -42,12 +42,13 @@ def remaining_tokens(traces: ProbedTraces) -> tuple[Tensor, Tensor]:
 def hazard_targets(remaining: Tensor, censored: Tensor, horizons: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Whether thinking ended within each horizon given that it had not before, (N, horizons), and where that is known.
 
-    A trace that was cut counts up to the cut alone: it says only that thinking lasted longer.
+    A trace that was cut counts up to the cut alone: it says only that thinking lasted longer than that, since the
+    token behind the cut was read too.
     """
     edges = torch.tensor(horizons)
     before = torch.cat([torch.tensor([-1]), edges[:-1]])
     ended = (remaining[:, None] <= edges) & ~censored[:, None]
-    at_risk = torch.where(censored[:, None], remaining[:, None] > edges, remaining[:, None] > before)
+    at_risk = torch.where(censored[:, None], remaining[:, None] >= edges, remaining[:, None] > before)
     return (ended & at_risk).float(), at_risk
 
 
