@@ -43,3 +43,7 @@ def test_a_recommendation_says_how_to_ask():
     record = {"model_name_or_path": "my model", "budget": "8", "enforce": "hard"}
     assert command(record) == "timecost generate --model_name_or_path 'my model' --budget 8 --enforce hard \"...\""
     assert command({**record, "baseline": "prompt"}) is None and command({"budget": "inf"}) is None
+    priced = {"model_name_or_path": "m", "budget": "auto", "price": "0.1/token", "cost_model": "tokens", "clip": False,
+              "least_value": None, "decline_novel": None, "value_head": "heads/m", "temperature": 0.0}  # fmt: skip
+    asked = "timecost generate --model_name_or_path m --budget auto --price 0.1/token --value_head heads/m --no_clip"
+    assert command(priced) == asked + ' --temperature 0 "..."'

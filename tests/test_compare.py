@@ -36,6 +36,13 @@ def folder(tmp_path):
     return write
 
 
+def test_answers_of_another_reserve_are_not_made_alike(folder):
+    short, long, free = (folder(f"m{n}", rows_of("m", 9), max_answer_tokens=n) for n in (4, 32, None))
+    with pytest.raises(UserError, match="max_answer_tokens is 4 in A and 32 in B"):
+        compare_runs(short, long)
+    compare_runs(short, free)
+
+
 def test_differences_are_printed_and_written(folder, tmp_path, capsys):
     a, b = folder("a", rows_of("fast", 9)), folder("b", rows_of("slow", 19), seed=1)
     run([a, b, "--output_path", str(tmp_path / "out" / "compared.json")])

@@ -38,6 +38,11 @@ def test_rates_of_answers_and_of_truncation():
     assert record["enforce"] == "none" and record["overshoot_rate"] is None
 
 
+def test_a_prompt_that_comes_twice_gives_no_pass_at_more_than_was_sampled():
+    rows = [row(i // 2, "incorrect") for i in range(8)] + [row(9)] * 4
+    assert list(make_record(rows, SETTINGS)["pass_at_k"]) == ["1", "2"]
+
+
 def test_record_by_difficulty_and_style():
     rows = [
         row(0, style="direct", tokens=3),

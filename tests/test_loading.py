@@ -22,6 +22,18 @@ def test_problems_of_a_task():
     assert len(dataset) == 5 and dataset[0]["prompt"].endswith("=<think>")
 
 
+def test_all_problems_where_there_are_fewer_if_that_will_do(tmp_path):
+    from timecost.tasks import get_task
+
+    spec = "name: sums\nsplits: {train: sums.jsonl}\nprompt: '{q}'\nanswer: '{a}'\nverifier: exact\n"
+    (tmp_path / "sums.yaml").write_text(spec)
+    (tmp_path / "sums.jsonl").write_text('{"q": "1+1", "a": "2"}\n{"q": "1+2", "a": "3"}\n')
+    task = get_task(str(tmp_path / "sums.yaml"))
+    assert len(load_problems(task, "train", 128, 0, False, or_all=True)) == 2
+    with pytest.raises(UserError, match="has 2 problems: num_problems cannot be 128"):
+        load_problems(task, "train", 128, 0, False)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -9,6 +9,7 @@ from timecost.value.probes import (
     StepRule,
     Trace,
     agreement,
+    attends_alone,
     join,
     read_trace,
     sample_answers,
@@ -133,3 +134,16 @@ def test_traces_are_joined_selected_and_kept(tmp_path):
     both.save(tmp_path / "traces.safetensors")
     again = ProbedTraces.load(tmp_path / "traces.safetensors")
     assert again.position.tolist() == both.position.tolist()
+
+
+def test_a_model_with_a_window_does_not_attend_alone():
+    from transformers import AutoModelForCausalLM, MistralConfig, Qwen3Config
+
+    sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}  # fmt: skip
+    alone = [
+        attends_alone(AutoModelForCausalLM.from_config(config))
+        for config in (MistralConfig(**sizes, sliding_window=8), MistralConfig(**sizes, sliding_window=None),
+                       Qwen3Config(**sizes))
+    ]  # fmt: skip
+    assert alone == [False, True, True]

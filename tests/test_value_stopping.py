@@ -43,6 +43,16 @@ def loaded(tiny_arithmetic):
     return load_model(tiny_arithmetic)
 
 
+def test_below_every_price_nothing_is_stopped():
+    stops = forecast(value=(0.9, 0.5, 0.2), gain=(-0.1, -0.2, -0.3))
+    position = torch.tensor([3])
+    assert decide(head(), stops, position, StopRule(0.0)).tolist() == [STOP], "more thinking would harm"
+    assert decide(head(), stops, position, StopRule(0.0, highest=-1.0)).tolist() == [GO_ON]
+    assert decide(
+        head(), stops, position, StopRule(0.0, highest=-1.0, least_value=0.95, decline_within=9)
+    ).tolist() == [DECLINE]
+
+
 def test_the_open_rule_takes_the_best_horizon_at_the_price():
     assert open_margin(forecast(), 0.0).item() == pytest.approx(0.7)
     assert open_margin(forecast(), 0.03).item() == pytest.approx(0.5 - 0.12 - 0.2), "the nearer horizon by now"

@@ -112,7 +112,8 @@ def differences(record_a: dict, record_b: dict, rows_a: list[dict], rows_b: list
     found = []
     for name in SAMPLING:
         a, b = (record.get(name, 0 if name == "num_fewshot" else None) for record in (record_a, record_b))
-        if a != b:
+        free = name == "max_answer_tokens" and None in (a, b)  # without a bound the answer has no reserve
+        if a != b and not free:
             found.append(f"sampling: {name} is {a} in A and {b} in B")
     enforce = [record.get("enforce", "none") for record in (record_a, record_b)]
     # a baseline stands in for the model's own way to keep a budget

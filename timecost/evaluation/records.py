@@ -32,7 +32,8 @@ def make_record(rows: list[dict], settings: dict, reference: list[dict] | None =
     thinking = np.array([row["thinking_tokens"] for row in rows])
     answer = np.array([row["answer_tokens"] for row in rows])
     scored, correct = table["num_scored"], table["num_correct"]
-    most = settings.get("num_samples", int(scored.max(initial=0)))  # equal prompts make one problem with more samples
+    most = int(scored.max(initial=0))
+    most = min(most, settings.get("num_samples", most))  # equal prompts make one problem with more samples
     model, task, _, enforce = key_of(rows[0])
     budget = rows[0]["budget"]
     record = {
