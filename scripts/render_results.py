@@ -37,7 +37,9 @@ def load(name: str) -> tuple[dict, str]:
     content = json.loads((RESULTS / f"{name}.json").read_text())
     where = content["provenance"]
     command = where.get("command")
-    note = f"`{command}`, commit {str(where.get('commit'))[:9]}, [results/{name}.json](results/{name}.json)\n"
+    commit = str(where.get("commit"))
+    changed = ", with files that differed" if commit.endswith("+") else ""
+    note = f"`{command}`, commit {commit[:9]}{changed}, [results/{name}.json](results/{name}.json)\n"
     return content["result"], note
 
 

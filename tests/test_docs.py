@@ -226,6 +226,22 @@ def test_the_commands_of_a_page_work_in_their_order(page, reader, capsys):
         assert "| start |" not in Path("outputs/capitals/README.md").read_text()
 
 
+@pytest.mark.slow
+def test_own_data_with_an_own_verifier_and_lora(tiny_qwen3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = code_of("docs/training.md", "from datasets import Dataset").replace("Qwen/Qwen3-1.7B", tiny_qwen3)
+    for written, small in (
+        ("max_completion_length=1024", "max_completion_length=8, use_cpu=True, bf16=False, report_to='none'"),
+        ("max_steps=100", "max_steps=1, save_strategy='steps', save_steps=1"),
+    ):
+        assert written in code
+        code = code.replace(written, small)
+    names: dict = {}
+    exec(code, names)
+    assert names["correct"]([[{"content": "<think>\n</think> Lima."}], [{"content": "Quito"}]], ["Lima"] * 2) == [1, 0]
+    assert next(Path("outputs/capitals").glob("checkpoint-1/adapter_model.safetensors"))
+
+
 def test_a_command_without_a_rule_is_noticed(reader):
     with pytest.raises(AssertionError, match="no rule says how to run `python scripts/new.py"):
         reader.run("python scripts/new.py --fast")

@@ -347,6 +347,8 @@ def one_line(record: dict) -> str:
         f"{record['model']} on {record['task']}{budget}: accuracy {with_ends(record, 'accuracy', '.3f')}, "
         f"{record['tokens_mean']:.1f} tokens"
     )
+    if record["truncation_rate"] > 0.01:
+        text += f" ({100 * record['truncation_rate']:.0f} % cut off at the limit: raise --max_completion_length)"
     if record["reference"] is not None:
         text += f", speed-up {with_ends(record, 'speedup_bits', '+.2f')} bits over {record['reference']}"
     return text
