@@ -4,7 +4,7 @@ import pytest
 from conftest import build_chat_tokenizer
 
 from timecost.errors import UserError
-from timecost.prompt_tokens import add_tokens, check_single, with_token
+from timecost.prompt_tokens import add_tokens, check_single, opened_thinking, with_token
 
 CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
 
@@ -15,6 +15,13 @@ def test_a_prompt_asks_as_text_or_in_the_last_user_message():
     assert CHAT[2]["content"] == "c"
     with pytest.raises(UserError, match="without a user message"):
         with_token(CHAT[1:2], "<|x_1|>")
+
+
+def test_a_template_may_open_the_thinking():
+    tokenizer = build_chat_tokenizer()
+    assert opened_thinking(tokenizer, CHAT) == "" == opened_thinking(tokenizer, "1+1=<think>")
+    tokenizer.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
+    assert opened_thinking(tokenizer, CHAT) == "<think>"
 
 
 def test_two_kinds_of_tokens_stand_side_by_side(tiny_qwen3):

@@ -197,6 +197,24 @@ def test_a_verifier_that_scores_outside_0_and_1_is_refused(tiny_arithmetic, tmp_
         roll_out(trainer)
 
 
+def test_a_verifier_sees_the_thinking_that_the_template_opened(tiny_qwen3, tmp_path):
+    from conftest import build_chat_tokenizer
+
+    seen = []
+
+    def look(completions, **kwargs):
+        seen.extend(completion[0]["content"] for completion in completions)
+        return [1.0] * len(completions)
+
+    tokenizer = build_chat_tokenizer()
+    tokenizer.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
+    trainer = make_trainer(tiny_qwen3, tmp_path, verifier=look, processing_class=tokenizer)
+    trainer.model.train()
+    question = {"prompt": [{"role": "user", "content": "1+1?"}], "answer": "2"}
+    trainer._generate_and_score_completions([dict(question) for _ in range(4)])
+    assert len(seen) == 4 and all(text.startswith("<think>") for text in seen)
+
+
 def test_sorting_by_length_leaves_the_step_as_it_is(tiny_arithmetic, tmp_path, monkeypatch):
     def weights_after_a_step():
         trainer = make_trainer(

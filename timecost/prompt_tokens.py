@@ -76,6 +76,17 @@ def encode_prompt(tokenizer, prompt: str | list[dict]) -> list[int]:
     return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
 
 
+def opened_thinking(tokenizer, prompt: str | list[dict], think_start: str = "<think>") -> str:
+    """`think_start` where the chat template ends the prompt with it, as those of DeepSeek-R1 do, else nothing.
+
+    Before the completion it tells a verifier that what never closes is no answer.
+    """
+    if isinstance(prompt, str):
+        return ""
+    text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    return think_start if text.rstrip().endswith(think_start) else ""
+
+
 def single_id(tokenizer, token: str) -> int | None:
     """Id of `token`, None when the tokenizer does not know it as one token."""
     ids = tokenizer.encode(token, add_special_tokens=False)

@@ -26,7 +26,7 @@ from timecost.generation import BudgetGuard
 from timecost.model_card import training_facts, write_card
 from timecost.objectives import STRENGTH, problem_id
 from timecost.progress import completion_columns
-from timecost.prompt_tokens import encode_prompt, think_end_id
+from timecost.prompt_tokens import encode_prompt, opened_thinking, think_end_id
 from timecost.requests import draw_requests
 from timecost.verifiers import TooManyVerifierErrors
 
@@ -146,8 +146,11 @@ class TimeCostTrainer(GRPOTrainer):
         return {**output, "tool_mask": mask}
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        shown = completions
+        if opened := opened_thinking(self.processing_class, prompts[0]):
+            shown = [[{**last, "content": opened + last["content"]}] for (last,) in completions]
         try:
-            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            rewards = super()._calculate_rewards(inputs, prompts, shown, completion_ids_list)
         except TooManyVerifierErrors as error:
             raise UserError(
                 f"step {self.state.global_step}: {error}; repair the verifier or the gold answers"

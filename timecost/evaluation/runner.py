@@ -403,8 +403,11 @@ def guard_of(model, tokenizer, job: Job, size: int) -> tuple[Callable | None, in
 def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, seconds: float) -> list[dict]:
     """The samples of a batch as rows of samples.jsonl."""
     texts = tokenizer.batch_decode([c.completion_ids for c in completions], skip_special_tokens=True)
-    # a prompt without thinking has closed it; verifiers read what stands behind its end
-    closed = [job.task.think_end + text if job.budget == 0 else text for text in texts]
+    from timecost.prompt_tokens import opened_thinking
+
+    # what the prompt has closed, or opened; verifiers read what stands behind the end of thinking
+    opened = opened_thinking(tokenizer, job.problems[0]["prompt"])
+    closed = [(job.task.think_end if job.budget == 0 else opened) + text for text in texts]
     verdicts = job.task.verify(closed, [job.problems[problem]["answer"] for problem, _ in batch])
     think_end_id = token_id(tokenizer, job.task.think_end)
     model, task, _, enforce = job.key
