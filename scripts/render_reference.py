@@ -1,10 +1,11 @@
-"""Writes docs/reference.md from the docstrings: fields of the configuration, objectives, metrics.
+"""Writes docs/reference.md from the docstrings: fields of the configuration, what Python calls, objectives, metrics.
 
 python scripts/render_reference.py             # a test fails while the page is not up to date
 """
 
 import dataclasses
 import inspect
+import re
 import textwrap
 from pathlib import Path
 from typing import get_type_hints
@@ -54,13 +55,24 @@ def function(name: str, thing) -> str:
     return f"### {name}\n\n```python\n{written}\n```\n\n{doc(thing)}"
 
 
+def klass(name: str, thing: type) -> str:
+    """A class: its docstring, the heads of its lists made bold."""
+    text = re.sub(r"^(Args|Attributes)\b(.*):$", r"**\1\2**\n", doc(thing), flags=re.M)
+    return f"### {name}\n\n" + re.sub(r"^    (\w+): ", r"- `\1`: ", text, flags=re.M).replace("\n        ", "\n  ")
+
+
 def render() -> str:
     from trl import GRPOConfig
 
     from timecost import objectives
     from timecost.config import TimeCostConfig
     from timecost.evaluation import metrics
+    from timecost.evaluation.evaluate import evaluate
+    from timecost.generation import generate
+    from timecost.tasks import Task
     from timecost.train import TrainArguments
+    from timecost.trainer import TimeCostTrainer
+    from timecost.verifiers import Reward, Verdict
 
     measures = {
         name: thing for name, thing in vars(metrics).items()
@@ -77,6 +89,14 @@ def render() -> str:
         "### TrainArguments",
         "Options of `timecost train` beside those of `TimeCostConfig` and of TRL's `ModelConfig`.",
         fields_table(TrainArguments),
+        "## In Python",
+        "`from timecost import TimeCostTrainer`, and each of the others from the module named.",
+        klass("TimeCostTrainer", TimeCostTrainer),
+        klass("timecost.tasks.Task", Task),
+        klass("timecost.verifiers.Verdict", Verdict),
+        klass("timecost.verifiers.Reward", Reward),
+        function("timecost.generation.generate", generate),
+        function("timecost.evaluation.evaluate.evaluate", evaluate),
         "## Objectives",
         doc(objectives),
         *(function(name, thing) for name, thing in sorted(objectives.REGISTRY.items())),
