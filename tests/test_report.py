@@ -206,6 +206,16 @@ def test_several_folders_make_one_page(rows_of, tmp_path):
         report([str(tmp_path / "x"), str(tmp_path / "y"), str(tmp_path / "y")])
 
 
+def test_folders_of_one_name_are_told_apart_by_their_path(rows_of, tmp_path):
+    folders = [tmp_path / name / "results" for name in "abc"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        write(folder, {"levin": rows_of["levin"]})
+    report([*map(str, folders), "--output_path", str(tmp_path / "page.html")])
+    models = [s["model"] for s in data_of((tmp_path / "page.html").read_text())["settings"]]
+    assert models == ["levin", "results/levin", "c/results/levin"]
+
+
 def test_ten_runs_make_one_page(tmp_path):
     rows_of = {f"run {i}": make_rows(f"run {i}", {"steps": 4 + i}, num_samples=1) for i in range(10)}
     page = write_report(write(tmp_path, rows_of)).read_text()

@@ -73,6 +73,17 @@ def write_report(
 # What is there --------------------------------------------------------------------------------------------------------
 
 
+def distinct_prefix(folder: Path, records: list[dict], seen: set[tuple]) -> str:
+    """What goes before the models of a folder so that none has a name that was `seen`: as much of its path as it
+    takes."""
+    parts = folder.resolve().parts
+    prefixes = ["".join(f"{part}/" for part in parts[len(parts) - depth :]) for depth in range(len(parts))]
+    clashes = (
+        any(key_of({**one, "model": prefix + str(one["model"])}) in seen for one in records) for prefix in prefixes
+    )
+    return next((prefix for prefix, clash in zip(prefixes, clashes, strict=True) if not clash), prefixes[-1])
+
+
 def read_folders(folders: list[Path]) -> dict:
     """Records, sweeps, samples, heads and provenance of folders of results. A model that several of them hold is named
     after its folder there. Raises UserError for what is missing or broken."""
@@ -80,13 +91,14 @@ def read_folders(folders: list[Path]) -> dict:
 
     found = {"records": [], "sweeps": [], "samples": [], "probed": [], "heads": [], "provenance": [], "notes": []}
     seen: set[tuple] = set()
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("a folder is named twice: name each folder once")
     for folder in folders:
         results, value = read_results(folder), read_value(folder)
         samples = read_samples(folder) if (folder / SAMPLES).is_file() else []
         if not samples:
             found["notes"].append(f"{folder} holds no {SAMPLES}: its samples and paired comparisons are left out.")
-        clash = any(key_of(record) in seen for record in results["records"])
-        prefix = f"{folder.resolve().name}/" if clash else ""
+        prefix = distinct_prefix(folder, results["records"], seen)
         for rows, name in (
             (results["records"], "records"), (results.get("sweeps") or [], "sweeps"), (value["heads"], "heads"),
             (samples, "samples"), (value["samples"], "probed"),
@@ -96,10 +108,6 @@ def read_folders(folders: list[Path]) -> dict:
                 if row.get("reference"):
                     row["reference"] = prefix + row["reference"]
                 found[name].append(row)
-        if any(
-            key_of(record) in seen for record in found["records"][len(found["records"]) - len(results["records"]) :]
-        ):
-            raise UserError(f"'{folder}' holds a model of the same name as another folder: name each folder once")
         seen |= {key_of(record) for record in found["records"]}
         origin = results.get("provenance")
         origin = origin if isinstance(origin, dict) else {}
