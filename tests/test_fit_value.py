@@ -75,7 +75,11 @@ def test_generation_clips_to_the_calibrated_price(folder, capsys):
         (reply,) = generate_replies(
             model, tokenizer, [QUESTION], [None], value_head=head, stop_rule=StopRule(5.0), max_answer_tokens=4
         )
-    assert reply.thinking_tokens <= 12, "the limit that the head was fitted with"
+    rule = {"value_head": head, "stop_rule": StopRule(0.0, highest=-1.0), "clip": False, "max_answer_tokens": 4}
+    known = generate_replies(model, tokenizer, [QUESTION] * 8, [None] * 8, **rule)
+    more = generate_replies(model, tokenizer, [QUESTION] * 8, [None] * 8, max_thinking_tokens=40, **rule)
+    assert max(reply.thinking_tokens for reply in known) == 12 < max(reply.thinking_tokens for reply in more)
+    assert {reply.looks for reply in known} == {0}, "what never stops need not look"
     ask = ["--model_name_or_path", folder, "--max_answer_tokens", "4", "--budget", "auto", "--price", "5", QUESTION]
     generate.run([*ask, "--task", "gsm8k"])
     said = capsys.readouterr().err

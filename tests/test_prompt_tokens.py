@@ -22,6 +22,8 @@ def test_a_template_may_open_the_thinking():
     assert opened_thinking(tokenizer, CHAT) == "" == opened_thinking(tokenizer, "1+1=<think>")
     tokenizer.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
     assert opened_thinking(tokenizer, CHAT) == "<think>"
+    tokenizer.chat_template += "{% if not enable_thinking %}</think>{% endif %}"
+    assert opened_thinking(tokenizer, CHAT, enable_thinking=False) == ""
 
 
 def test_two_kinds_of_tokens_stand_side_by_side(tiny_qwen3):

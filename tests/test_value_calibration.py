@@ -76,6 +76,13 @@ def test_sampled_answers_are_judged_by_the_accuracy_lost():
     assert calibrate(stops_everywhere(), traces, task="x", prices=(0.1,))["price"] is None
 
 
+def test_the_order_of_the_problems_says_nothing():
+    """The first half loses nothing, the second a tenth: in the order of the file betting would be won half-way."""
+    rows = [(i, 4, True, 1.0, [(0, float(i < 600 or i % 10 > 0))]) for i in range(1200)]
+    found = calibrate(stops_everywhere(), make_traces(rows), task="x", prices=(0.1,), sampled=True)
+    assert found["price"] is None and found["accuracy_lost"] == 0.05
+
+
 def test_betting_is_wrong_no_more_often_than_it_says():
     """Losses of 0.02 on average, three values, tested against 0.02: the least favourable case."""
     generator = torch.Generator().manual_seed(1)

@@ -18,7 +18,6 @@ def build_parser() -> Parser:
     add("--split", default="validation", help="split of the task, which the head was not fitted on")
     add("--num_problems", type=int, help="number of problems (default: the whole split)")
     add("--num_probe_samples", type=int, default=1, help="answers sampled at each boundary (default: 1)")
-    add("--max_thinking_tokens", type=int, help="limit of a thought (default: the head's)")
     add("--max_answer_tokens", type=int, help="limit of an answer (default: half the task's completions, at most 512)")
     add("--batch_size", type=int, default=256, help="completions sampled together (default: 256)")
     add("--seed", type=int, default=1, help="seed of problems and samples (default: 1)")
@@ -31,7 +30,7 @@ def run(argv: list[str]) -> None:
     for name in ("loss", "delta"):
         if not 0 < getattr(args, name) < 1:
             raise UserError(f"{name} must lie between 0 and 1, not {getattr(args, name)}")
-    at_least_one(args, "num_problems", "num_probe_samples", "max_thinking_tokens", "max_answer_tokens", "batch_size")
+    at_least_one(args, "num_problems", "num_probe_samples", "max_answer_tokens", "batch_size")
     from timecost.tasks import check_split, get_task, resolve_model
 
     task = get_task(args.task)
@@ -47,15 +46,14 @@ def run(argv: list[str]) -> None:
     if (head.config.task, head.config.split) == (task.name, args.split):
         raise UserError(f"the head was fitted on {task.name}, split {args.split}: calibrate on problems new to it")
     problems = distinct(load_rows(task, tokenizer, args.split, args.num_problems, args.seed))
-    limit = args.max_thinking_tokens or head.config.max_thinking_tokens
     traces = probe_problems(
         model, tokenizer, task, problems, num_probe_samples=args.num_probe_samples,
-        max_thinking_tokens=limit,
+        max_thinking_tokens=head.config.max_thinking_tokens,
         max_answer_tokens=args.max_answer_tokens, seed=args.seed, batch_size=args.batch_size,
     )  # fmt: skip
     found = calibrate(
         head.cpu(), traces, task=task.name, loss=args.loss, delta=args.delta, seed=args.seed,
-        sampled=not task.exact_answer, max_thinking_tokens=limit,
+        sampled=not task.exact_answer,
     )  # fmt: skip
     write_config(head.config, folder)
     print(f"full thinking is right on {100 * found['accuracy']:.1f} % of {found['num_problems']} problems")

@@ -32,7 +32,7 @@ def probe_problems(
 ):
     """Sample thoughts on problems (rows with `prompt` and `answer`) and probe them: a ProbedTraces.
 
-    The problem of a trace is its row, or the first row with the same prompt. Answers are scored by their probability
+    The problem of a trace is its row, or the first one like it. Answers are scored by their probability
     where the task's are exact, else sampled `num_probe_samples` times and verified; how many of them were cut is said.
     A problem whose answer is None is solved by nothing.
     """
@@ -97,11 +97,11 @@ def probe_problems(
 
 
 def prompt_key(row: dict) -> str:
-    return json.dumps(row["prompt"], sort_keys=True)
+    return json.dumps([row["prompt"], row["answer"]], sort_keys=True)
 
 
 def distinct(problems: list[dict]) -> list[dict]:
-    """The first of the rows with each prompt."""
+    """The first of the rows with each prompt and answer."""
     first: dict = {}
     for row in problems:
         first.setdefault(prompt_key(row), row)

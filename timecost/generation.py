@@ -121,11 +121,11 @@ def generate(
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
     reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context). With a
     `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget, at no higher price
-    than calibration found safe unless `clip=False`, and thinking has the limit that the head was fitted with.
-    `cost_model` tells what each reply cost, in its unit (default: tokens, with one for reading the prompt). `effort` is
-    the name of one that the model was trained on. Temperature 0 takes the likeliest token; top-p and other settings in
-    the model's generation_config.json are not used. Raises UserError for what contradicts itself, a budget below the
-    ladder, a context that is too short, and a model or tokenizer without the tokens.
+    than calibration found safe unless `clip=False`, and thinking without a budget has the limit that the head was
+    fitted with. `cost_model` tells what each reply cost, in its unit (default: tokens, with one for reading the
+    prompt). `effort` is the name of one that the model was trained on. Temperature 0 takes the likeliest token; top-p
+    and other settings in the model's generation_config.json are not used. Raises UserError for what contradicts itself,
+    a budget below the ladder, a context that is too short, and a model or tokenizer without the tokens.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
@@ -158,10 +158,10 @@ def generate(
 
     held = {"none": None, "soft": 1 + GRACE, "hard": 1.0}[enforce]
     max_answer_tokens, room = room_in_context(model.config, width, max_answer_tokens)
-    if value_head is not None and max_thinking_tokens is None:
-        max_thinking_tokens = value_head.config.max_thinking_tokens
     unbounded = room if max_thinking_tokens is None else min(room, max_thinking_tokens)
     bounds = [unbounded if not b or held is None else int(b * held) for b in budgets]
+    if value_head is not None and max_thinking_tokens is None and (known := value_head.config.max_thinking_tokens):
+        bounds = [min(bound, known) if b is None else bound for bound, b in zip(bounds, budgets, strict=True)]
     if (longest := max(bounds)) > room:
         raise UserError(
             f"the context of the model is too short for a prompt of {width} tokens, {longest} of thinking and "

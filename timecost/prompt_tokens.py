@@ -76,14 +76,16 @@ def encode_prompt(tokenizer, prompt: str | list[dict]) -> list[int]:
     return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
 
 
-def opened_thinking(tokenizer, prompt: str | list[dict], think_start: str = "<think>") -> str:
+def opened_thinking(tokenizer, prompt: str | list[dict], think_start: str = "<think>", **template_kwargs) -> str:
     """`think_start` where the chat template ends the prompt with it, as those of DeepSeek-R1 do, else nothing.
 
-    Before the completion it tells a verifier that what never closes is no answer.
+    Before the completion it tells a verifier that what never closes is no answer. A tokenizer that parses responses
+    itself needs no telling.
     """
-    if isinstance(prompt, str):
+    parses = getattr(tokenizer, "response_schema", None) or getattr(tokenizer, "response_template", None)
+    if isinstance(prompt, str) or parses:
         return ""
-    text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **template_kwargs)
     return think_start if text.rstrip().endswith(think_start) else ""
 
 

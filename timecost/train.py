@@ -188,8 +188,8 @@ def joint_value(config, task, tokenizer):
 
     return JointValueHead(
         tokenizer, step_rule(tokenizer, task.step_end), think_end_id(tokenizer, config.think_end),
-        [tokenizer.eos_token_id], config.max_completion_length, task.name, config.value_probe_share, seed=config.seed,
-        baseline=PrefixBaseline() if config.value_baseline else None,
+        [tokenizer.eos_token_id], config.max_completion_length - 1, task.name, config.value_probe_share,
+        seed=config.seed, baseline=PrefixBaseline() if config.value_baseline else None,
     )  # fmt: skip
 
 

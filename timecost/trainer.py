@@ -147,7 +147,7 @@ class TimeCostTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         shown = completions
-        if opened := opened_thinking(self.processing_class, prompts[0]):
+        if opened := opened_thinking(self.processing_class, prompts[0], **(self.chat_template_kwargs or {})):
             shown = [[{**last, "content": opened + last["content"]}] for (last,) in completions]
         try:
             rewards = super()._calculate_rewards(inputs, prompts, shown, completion_ids_list)

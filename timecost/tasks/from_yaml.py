@@ -138,9 +138,13 @@ def verifier(path: Path, name: str, think_end: str) -> Callable[[list[str], list
 
 
 def verify_exact(completions: list[str], answers: list[str], think_end: str = "</think>") -> list[Verdict]:
-    """Correct where what follows the last `think_end` or `####` is the answer, but for case and white space."""
+    """Correct where what follows the last `think_end` or `####` is the answer, but for case and white space; where a
+    `<think>` never closes there is none."""
     verdicts = []
     for completion, answer in zip(completions, answers, strict=True):
+        if "<think>" in completion.rpartition(think_end)[2]:
+            verdicts.append(Verdict.incorrect("thinking never closed"))
+            continue
         given = re.split(f"{re.escape(think_end)}|####", completion)[-1]
         same = " ".join(given.split()).casefold() == " ".join(answer.split()).casefold()
         verdicts.append(

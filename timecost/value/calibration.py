@@ -38,7 +38,7 @@ def binomial_p_value(num_harms: int, num_problems: int, harm: float) -> float:
 
 
 def betting_p_value(losses: Tensor, loss: float, delta: float = 0.1) -> float:
-    """P-value of "the mean loss is at least `loss`" from independent losses (n,) in [-1, 1].
+    """P-value of "the mean loss is at least `loss`" from independent losses (n,) in [-1, 1], in random order.
 
     The capital of who bets against it, each time a share that past losses choose, is a supermartingale if it is true,
     and exceeds 1/p at some time with probability p at most (Waudby-Smith & Ramdas, arXiv 2010.09686, section 4).
@@ -86,15 +86,20 @@ def harms(head: ValueHead, traces: ProbedTraces, prices, uniform: Tensor, rule: 
 
     An answer is right when `uniform` (T,) lies below its probability: both answers draw with the same luck.
     """
-    right = uniform < traces.end_value
-    return right[:, None] & ~(uniform[:, None] < stopped_values(head, traces, prices, rule))
+    return harmed(traces.end_value, stopped_values(head, traces, prices, rule), uniform)
 
 
-def largest_safe_price(harmed: Tensor, prices, *, loss: float = 0.01, delta: float = 0.1) -> float | None:
-    """The last price of the sequence that passes, None where none does. `harmed` (T, prices): whether it is harmed, or
-    the accuracy that it loses, in [-1, 1]."""
+def harmed(end_value: Tensor, stopped: Tensor, uniform: Tensor) -> Tensor:
+    """Right after full thinking (T,) and wrong when stopped (T, prices), an answer being right where `uniform` (T,)
+    lies below its probability; an unknown one is wrong."""
+    return (uniform < end_value)[:, None] & ~(uniform[:, None] < stopped)
+
+
+def largest_safe_price(cost: Tensor, prices, *, loss: float = 0.01, delta: float = 0.1) -> float | None:
+    """The last price of the sequence that passes, None where none does. `cost` (T, prices) tells whether a problem is
+    harmed, or the accuracy that it loses, in [-1, 1], in random order."""
     found = None
-    for price, column in zip(prices, harmed.T, strict=True):
+    for price, column in zip(prices, cost.T, strict=True):
         if column.dtype == torch.bool:
             p_value = binomial_p_value(int(column.sum()), len(column), loss)
         else:
@@ -115,13 +120,12 @@ def calibrate(
     prices=TESTED,
     seed: int = 0,
     sampled: bool = False,
-    max_thinking_tokens: int | None = None,
 ) -> dict:
     """Find the price, store it in the head's config, and return what is stored. One trace a problem.
 
     Stored: task, price (None: no price is safe, the head never stops), loss, delta, num_problems (that could be
     judged), accuracy of full thinking, accuracy_lost at the price, num_harms at it (None where answers are `sampled`),
-    rule, and the limit of a thought. Raises ValueError for several traces of a problem, which would not be
+    and the rule. Raises ValueError for several traces of a problem, which would not be
     independent, and UserError where hardly any full thought is right, so that nothing could be lost.
     """
     if len(traces.problem.unique()) != len(traces.problem):
@@ -135,17 +139,17 @@ def calibrate(
         )
     stopped = stopped_values(head, traces, prices)
     lost = traces.end_value[:, None] - stopped.nan_to_num(0.0)
-    harmed = lost
-    if not sampled:
-        uniform = torch.rand(len(traces.problem), generator=torch.Generator().manual_seed(seed))[:, None]
-        harmed = (uniform < traces.end_value[:, None]) & ~(uniform < stopped)
-    price = largest_safe_price(harmed, prices, loss=loss, delta=delta)
+    generator = torch.Generator().manual_seed(seed)
+    if sampled:  # in random order, which betting needs: a file may be sorted
+        cost = lost[torch.randperm(len(lost), generator=generator)]
+    else:
+        cost = harmed(traces.end_value, stopped, torch.rand(len(lost), generator=generator))
+    price = largest_safe_price(cost, prices, loss=loss, delta=delta)
     at = 0 if price is None else list(prices).index(price)
     found = {
         "task": task, "price": price, "loss": loss, "delta": delta, "num_problems": len(traces.problem),
         "accuracy": round(accuracy, 4), "accuracy_lost": round(float(lost[:, at].mean()), 4),
-        "num_harms": None if sampled else int(harmed[:, at].sum()), "rule": head.config.rule,
-        "max_thinking_tokens": max_thinking_tokens or head.config.max_thinking_tokens,
+        "num_harms": None if sampled else int(cost[:, at].sum()), "rule": head.config.rule,
     }  # fmt: skip
     head.config = replace(head.config, calibration=found)
     return found

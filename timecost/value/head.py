@@ -46,7 +46,9 @@ class ValueHeadConfig:
 
     @classmethod
     def from_json(cls, fields: dict) -> "ValueHeadConfig":
-        rule = fields["step_rule"]
+        rule, calibration = fields["step_rule"], fields.get("calibration")
+        if calibration and not calibration["price"]:  # once 0 stood for no price
+            fields = {**fields, "calibration": {**calibration, "price": None}}
         return cls(
             **{
                 **fields,

@@ -151,10 +151,12 @@ def held_safe(head: ValueHead, rule: StopRule, task: str | None = None) -> tuple
         highest = safe_price(head, task)
     said = [f"warning: {warning.message}" for warning in caught]
     if highest < 0:
-        said.append("calibration found no price safe: the head does not stop (--no_clip lets it)")
+        said.append("calibration found no price safe: the head does not stop (--no_clip, clip=False lets it)")
     elif price_per_token(rule) > highest or (rule.cost_model.needs_prompt and highest < float("inf")):
-        said.append(f"price held at the calibrated {highest:g} per thinking token at most (--no_clip keeps it)")
-    return replace(rule, highest=highest), said
+        said.append(
+            f"price held at the calibrated {highest:g} per thinking token at most (--no_clip, clip=False keeps it)"
+        )
+    return replace(rule, highest=min(rule.highest, highest)), said
 
 
 class ValueGuard:
@@ -219,7 +221,7 @@ class ValueGuard:
         """Decisions of the rows (R,) behind `length` tokens of thinking; each looks where its price allows a look."""
         price = self._price(rows, length)
         decision = torch.empty(len(rows), dtype=torch.long, device=rows.device)
-        peeks = price <= (self.head.config.peek_up_to if self.head.config.peek else -1.0)
+        peeks = self._pays(price)
         blind = self.head.blind if self.head.config.peek else self.head
         for own, here in ((self.head, peeks), (blind, ~peeks)):
             if not here.any():
@@ -255,7 +257,11 @@ class ValueGuard:
         if self.num_read < 0:
             return False
         rows = self._due(self.tail, self.num_read)
-        return bool((self._price(rows, self.num_read) <= self.head.config.peek_up_to).any())
+        return bool(self._pays(self._price(rows, self.num_read)).any())
+
+    def _pays(self, price: Tensor) -> Tensor:
+        """Whether a look pays at each price (R,); where nothing is stopped it tells nothing."""
+        return (price >= 0) & (price <= self.head.config.peek_up_to) & self.head.config.peek
 
     def _due(self, input_ids: Tensor, length: int) -> Tensor:
         """The rows (R,) that think and are at a boundary, from the last tokens of all rows."""
