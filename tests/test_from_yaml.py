@@ -70,6 +70,12 @@ def test_a_wrong_file_is_one_line(write, changes, message):
     assert "\n" not in str(error.value)
 
 
+def test_exact_compares_what_stands_behind_the_thinking(write):
+    verify = get_task(write()).verify
+    said = ["<think>hm</think>\n LIMA\n", "#### Lima", "<think>So #### Lima", "Lima.", "<think>Lima</think>"]
+    assert [verdict.status == "correct" for verdict in verify(said, ["Lima"] * 5)] == [True, True, False, False, False]
+
+
 def test_wrong_data_is_one_line(write):
     with pytest.raises(UserError, match="row 1: no contry, did you mean 'country'"):
         list(get_task(write(prompt="{contry}")).solutions("test"))
