@@ -148,7 +148,7 @@ def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
 
 def test_a_reference_model_without_the_new_tokens_is_refused(train, tiny_qwen3, tmp_path, capsys):
     task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 1 --budgets 8 16 --beta 0.1"
-    assert train(tmp_path, task) == 1
+    assert train(tmp_path, task) == 2
     assert "lacks them: save it with them first" in capsys.readouterr().err
 
 
