@@ -2,6 +2,8 @@
 
     python scripts/compare_objectives.py --phase screen --jobs 2     # all objectives, 3 strengths or more, validation
     python scripts/compare_objectives.py --phase final --jobs 2      # the best six, 3 fresh seeds, test problems
+    python scripts/compare_objectives.py --phase tune --jobs 2       # TUNED at full length, validation problems
+    python scripts/compare_objectives.py --phase confirm --jobs 2    # the best of them, 5 fresh seeds, test problems
     python scripts/compare_objectives.py --phase harder --jobs 2     # the best five, another family of problems
 
 Each run is a folder of --work_dir; one that is there is not made again, so an interrupted comparison goes on. Writes
@@ -26,8 +28,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from reproduce_arithmetic import Run, make
 
 OURS, BASELINE = "levin", "accuracy"
-SCREEN_STEPS, SCREEN_SEED = 100, 0
-FINAL_STEPS, FINAL_SEEDS = 200, (10, 11, 12)
 POINT = 0.01  # of accuracy, that may be given for time
 FLOOR = 0.05  # hypervolume counts accuracy from (`accuracy` - 5 points) upwards
 ELASTICITY, MARGIN = 0.05, 0.1  # of the value log p - ELASTICITY * E[log T] that tells a collapse, in nats
@@ -50,6 +50,35 @@ class Arm:
     form_of: str | None = None
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of the comparison: what is trained for how long, and judged on what.
+
+    `after`: the phases whose results say which arms take part, `num_best` objectives of the first one's ranking at the
+    strengths that the last one found best.
+    """
+
+    split: str
+    steps: int
+    num_problems: int
+    seeds: tuple[int, ...]
+    title: str
+    task: str = "arithmetic"
+    after: tuple[str, ...] = ()
+    num_best: int = 0
+
+
+PHASES = {
+    "screen": Phase("validation", 100, 500, (0,), "Objectives, screened"),
+    "final": Phase("test", 200, 2000, (10, 11, 12), "Objectives, final", after=("screen",), num_best=6),
+    "tune": Phase("validation", 200, 500, (0,), "The best objectives, tuned at full length"),
+    "confirm": Phase(
+        "test", 200, 2000, (20, 21, 22, 23, 24), "The best objectives, tuned and confirmed", after=("tune",), num_best=3
+    ),
+    "harder": Phase(
+        "test", 200, 2000, (10, 11, 12), "Objectives on a harder family", "arithmetic_hard", ("final", "tune"), 5
+    ),
+}  # fmt: skip
 GROUP = {"scale_rewards": "group"}
 WARMUP = {"price_schedule": "warmup"}  # over half of the run
 DAPO = {**GROUP, "loss_type": "dapo", "epsilon_high": 0.28}
@@ -83,6 +112,16 @@ ARMS = {
 }  # fmt: skip
 
 
+# What the phase tune tries, after the final comparison: strengths that were best in 100 steps are not so in 200.
+TUNED = {
+    "accuracy": (None,),
+    "levin": (0.07, 0.1),
+    "levin_warmup": (0.1,),
+    "kimi": (0.05, 0.07, 0.1),
+    "alp": (0.004, 0.006, 0.01),
+}
+
+
 def family(name: str) -> str:
     """The objective of an arm."""
     return ARMS[name].form_of or name
@@ -99,7 +138,7 @@ def settings(objective: str, value, steps: int, seed: int, paper_options: bool) 
         kwargs["steps_per_stage"] = max(1, steps // 3)
     schedule = {
         "max_steps": steps, "lr_scheduler_kwargs": {"num_decay_steps": steps // 4},
-        "save_steps": min(steps, SCREEN_STEPS),
+        "save_steps": min(steps, 100),
     }  # fmt: skip
     if arm.train.get("price_schedule") == "warmup":
         schedule["price_warmup_steps"] = steps // 2
@@ -114,28 +153,20 @@ def label(objective: str, value) -> str:
 
 
 def run_of(phase: str, objective: str, value, seed: int, args) -> Run:
-    screen = phase == "screen"
-    steps = args.steps or (SCREEN_STEPS if screen else FINAL_STEPS)
-    num_problems = args.num_problems or (500 if screen else 2000)
+    about = PHASES[phase]
     name = label(objective, value).replace(" ", "_").replace("[", "").replace("]", "").replace(",_", ",")
     return Run(
-        f"{name}-{seed}", "arithmetic_levin", {split_of(phase): num_problems},
-        settings(objective, value, steps, seed, args.paper_options), task_of(phase), args.num_samples,
+        f"{name}-{seed}", "arithmetic_levin", {about.split: args.num_problems or about.num_problems},
+        settings(objective, value, args.steps or about.steps, seed, args.paper_options), about.task, args.num_samples,
     )  # fmt: skip
 
 
 def base_run(phase: str, args) -> Run:
     """The start model itself, whose styles say what a collapse is."""
-    num_problems = args.num_problems or (500 if phase == "screen" else 2000)
-    return Run("base", None, {split_of(phase): num_problems}, {}, task_of(phase), args.num_samples)
-
-
-def split_of(phase: str) -> str:
-    return "validation" if phase == "screen" else "test"
-
-
-def task_of(phase: str) -> str:
-    return "arithmetic_hard" if phase == "harder" else "arithmetic"
+    about = PHASES[phase]
+    return Run(
+        "base", None, {about.split: args.num_problems or about.num_problems}, {}, about.task, args.num_samples
+    )  # fmt: skip
 
 
 def make_or_note(run: Run, folder: Path) -> None:
@@ -161,20 +192,25 @@ def make_or_note(run: Run, folder: Path) -> None:
 
 def plan(phase: str, args) -> list[tuple[str, object, Run]]:
     """(objective, strength, run) of a phase. The later phases read what the earlier ones have found."""
-    if phase == "screen":
-        seeds = (SCREEN_SEED,)
-        chosen = {(name, json.dumps(value)): (name, value) for name, arm in ARMS.items() for value in arm.values}
-        chosen = list(chosen.values())
+    about = PHASES[phase]
+    if about.after:
+        rankings = [ranking_of(earlier, args.output_path) for earlier in about.after]
+        best = {row["objective"]: (row["arm"], row["strength"]) for ranking in rankings for row in ranking}
+        chosen = [best[row["objective"]] for row in pick(rankings[0], about.num_best)]
+    elif phase == "tune":
+        chosen = [(name, value) for name, values in TUNED.items() for value in values]
     else:
-        seeds = FINAL_SEEDS
-        source = args.output_path / f"objectives_{'screen' if phase == 'final' else 'final'}.json"
-        if not source.exists():
-            raise SystemExit(f"{source} is missing: run the phase before this one first")
-        ranking = json.loads(source.read_text())["result"]["ranking"]
-        chosen = [(row["arm"], row["strength"]) for row in pick(ranking, 6 if phase == "final" else 5)]
+        chosen = [(name, value) for name, arm in ARMS.items() for value in arm.values]
     if args.objectives:
         chosen = [pair for pair in chosen if family(pair[0]) in (BASELINE, *args.objectives.split(","))]
-    return [(name, value, run_of(phase, name, value, seed, args)) for seed in seeds for name, value in chosen]
+    return [(name, value, run_of(phase, name, value, seed, args)) for seed in about.seeds for name, value in chosen]
+
+
+def ranking_of(phase: str, output_path: Path) -> list[dict]:
+    source = output_path / f"objectives_{phase}.json"
+    if not source.exists():
+        raise SystemExit(f"{source} is missing: run --phase {phase} first")
+    return json.loads(source.read_text())["result"]["ranking"]
 
 
 def pick(ranking: list[dict], num: int) -> list[dict]:
@@ -326,7 +362,8 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
     from timecost.evaluation.records import compare, problem_key
     from timecost.evaluation.results import read_samples
 
-    folder, split = args.work_dir / phase, split_of(phase)
+    about = PHASES[phase]
+    folder, split = args.work_dir / phase, about.split
     base_rows = read_samples(folder / "base" / split)
     keys = list(dict.fromkeys(map(problem_key, base_rows)))
     style, style_value = best_style(base_rows)
@@ -401,7 +438,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
     choice = best_choice([rows for arm in arms.values() for rows in arm["runs"]])
     ranking.sort(key=lambda row: (not row["within"], row["tokens_at"] if row["within"] else -row["best_accuracy"]))
     return {
-        "phase": phase, "task": task_of(phase), "split": split, "num_problems": len(keys),
+        "phase": phase, "title": about.title, "task": about.task, "split": split, "num_problems": len(keys),
         "num_samples": args.num_samples, "steps": planned[0][2].overrides["max_steps"],
         "paper_options": args.paper_options, "reference_point": {"tokens": max_tokens, "accuracy": floor},
         "base_best_style": {"style": style, "value": style_value}, "collapse_margin": MARGIN,
@@ -480,11 +517,13 @@ def plot(result: dict, path: Path, columns: int = 4) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--phase", choices=("screen", "final", "harder"), default="screen")
+    parser.add_argument("--phase", choices=tuple(PHASES), default="screen")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
     parser.add_argument("--objectives", help="only these, separated by commas, and accuracy")
     parser.add_argument("--steps", type=int, help="training steps (default: 100 to screen, else 200)")
-    parser.add_argument("--num_problems", type=int, help="problems to evaluate on (default: 500 to screen, else 2000)")
+    parser.add_argument(
+        "--num_problems", type=int, help="problems to evaluate on (default: 500 of validation, 2000 of test)"
+    )
     parser.add_argument("--num_samples", type=int, default=8, help="samples for each problem")
     parser.add_argument("--paper_options", action="store_true", help="with the TRL options of each objective's paper")
     parser.add_argument("--summarise_only", action="store_true", help="read the runs that are there, make none")
@@ -502,8 +541,8 @@ def main() -> None:
             runs = [base_run(args.phase, args), *(run for _, _, run in planned)]
             for future in [pool.submit(make_or_note, run, folder) for run in runs]:
                 future.result()
-    planned = [entry for entry in planned if (folder / entry[2].name / split_of(args.phase) / "results.json").exists()
-               or (folder / entry[2].name / "failed.txt").exists()]  # fmt: skip
+    ends = (f"{PHASES[args.phase].split}/results.json", "failed.txt")
+    planned = [entry for entry in planned if any((folder / entry[2].name / end).exists() for end in ends)]
 
     from timecost.evaluation.results import finite, provenance, write_json
 

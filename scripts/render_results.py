@@ -258,7 +258,6 @@ def forms_section() -> str:
 
 def objectives_section(phase: str) -> str:
     result, note = load(f"objectives_{phase}")
-    titles = {"screen": "Objectives, screened", "final": "Objectives, final", "harder": "Objectives on a harder family"}
     arms = [
         [
             row["label"],
@@ -280,7 +279,7 @@ def objectives_section(phase: str) -> str:
     ]  # fmt: skip
     point, style = result["reference_point"], result["base_best_style"]
     lines = [
-        f"## {titles[phase]}\n",
+        f"## {result['title']}\n",
         f"{result['num_problems']} {result['split']} problems of `{result['task']}`, {result['num_samples']} samples "
         f"each, {result['steps']} steps. Intervals are from a bootstrap over problems, and over seeds where there are "
         "several. Ratio of tokens and speed-up are against `accuracy`. A collapse: log p − 0.05 log T more than "
@@ -413,7 +412,10 @@ def render() -> str:
         "arithmetic_bmojo": partial(main_section, "arithmetic_bmojo", "The same, from the embedded B'MOJO"),
         "arithmetic_elasticity": elasticity_section,
         "arithmetic_forms": forms_section,
-        **{f"objectives_{phase}": partial(objectives_section, phase) for phase in ("screen", "final", "harder")},
+        **{
+            f"objectives_{phase}": partial(objectives_section, phase)
+            for phase in ("screen", "final", "tune", "confirm", "harder")
+        },
         "price": price_section,
         "arithmetic_baseline": baseline_section,
         "fit_cost": fit_cost_section,

@@ -96,6 +96,28 @@ def write_run(folder: Path, name: str, accuracy: float, tokens: int, num_problem
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def test_a_harder_family_gets_the_best_of_the_final_at_the_strengths_that_tuning_found(tmp_path):
+    args = arguments(tmp_path)
+    args.output_path.mkdir()
+
+    def write(phase, *rows):
+        ranking = [dict(zip(("objective", "arm", "strength"), row, strict=True)) for row in rows]
+        (args.output_path / f"objectives_{phase}.json").write_text(json.dumps({"result": {"ranking": ranking}}))
+
+    baseline = ("accuracy", "accuracy", None)
+    write("final", ("kimi", "kimi", 0.1), ("levin", "levin_warmup", 0.15), baseline, ("lead", "lead", 0.2))
+    with pytest.raises(SystemExit, match="run --phase tune first"):
+        compare.plan("harder", args)
+    write("tune", ("levin", "levin", 0.1), ("kimi", "kimi", 0.05), baseline)
+    planned = compare.plan("harder", args)
+    assert {(name, value) for name, value, _ in planned} == {
+        ("accuracy", None), ("kimi", 0.05), ("levin", 0.1), ("lead", 0.2)
+    }  # fmt: skip
+    assert {run.task for _, _, run in planned} == {"arithmetic_hard"}
+    tuned = {(name, value) for name, value, _ in compare.plan("tune", args)}
+    assert len(tuned) == 10 and {compare.family(name) for name, _ in tuned} == {"accuracy", "levin", "kimi", "alp"}
+
+
 @pytest.mark.slow
 def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     args = arguments(tmp_path, objectives="levin,linear,kimi")
@@ -133,7 +155,8 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     later = compare.plan("final", args)
     assert {compare.family(name) for name, _, _ in later} == {"accuracy", "levin", "linear", "kimi"}
     assert len(later) == 12, "one arm of each objective"
-    assert {run.overrides["seed"] for _, _, run in later} == set(compare.FINAL_SEEDS)
+    assert [run.overrides["seed"] for _, _, run in later[:5]] == [10] * 4 + [11], "seed by seed"
+    assert {run.overrides["seed"] for _, _, run in later} == set(compare.PHASES["final"].seeds)
 
 
 def test_a_run_is_not_made_twice_and_not_with_other_settings(tmp_path, monkeypatch):
