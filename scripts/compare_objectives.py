@@ -116,6 +116,7 @@ ARMS = {
 TUNED = {
     "accuracy": (None,),
     "levin": (0.07, 0.1),
+    "levin_correct": (0.1,),
     "levin_warmup": (0.1,),
     "kimi": (0.05, 0.07, 0.1),
     "alp": (0.004, 0.006, 0.01),

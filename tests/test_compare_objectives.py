@@ -115,7 +115,7 @@ def test_a_harder_family_gets_the_best_of_the_final_at_the_strengths_that_tuning
     }  # fmt: skip
     assert {run.task for _, _, run in planned} == {"arithmetic_hard"}
     tuned = {(name, value) for name, value, _ in compare.plan("tune", args)}
-    assert len(tuned) == 10 and {compare.family(name) for name, _ in tuned} == {"accuracy", "levin", "kimi", "alp"}
+    assert len(tuned) == 11 and {compare.family(name) for name, _ in tuned} == {"accuracy", "levin", "kimi", "alp"}
 
 
 @pytest.mark.slow
