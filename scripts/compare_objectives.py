@@ -516,6 +516,59 @@ def plot(result: dict, path: Path, columns: int = 4) -> None:
     draw()
 
 
+def plot_points(result: dict, path: Path) -> None:
+    """Accuracy against tokens in one panel, for a phase with an arm for each objective: means with their intervals,
+    each seed (small), the accuracy of `accuracy` and a point less, and what choosing styles alone would give (dashed).
+    """
+    from timecost.evaluation.figures import (
+        COLOURS,
+        GREY,
+        INK,
+        LINE,
+        in_our_style,
+        new_figure,
+        place_labels,
+        save,
+        spread,
+    )
+
+    baseline = next(row for row in result["arms"] if row["objective"] == BASELINE)
+    arms = [row for row in result["arms"] if row["objective"] != BASELINE]
+    seeds = [(seed["tokens"], 100 * seed["accuracy"]) for row in arms for seed in row["by_seed"]]
+
+    @in_our_style
+    def draw():
+        figure, axes = new_figure(7.2, 4.4)
+        left, right = min(x for x, _ in seeds) - 0.7, max(x for x, _ in seeds) + 1.2
+        bottom = min(min(y for _, y in seeds), 100 * (baseline["accuracy"] - POINT)) - 0.3
+        for y, text in ((100 * baseline["accuracy"], f"{BASELINE}, {baseline['tokens_mean']:.1f} tokens"),
+                        (100 * (baseline["accuracy"] - POINT), "a point less")):  # fmt: skip
+            axes.axhline(y, color=LINE, linewidth=1.0, zorder=0)
+            axes.text(left + 0.05, y + 0.03, text, color=GREY, fontsize=8)
+        if points := result["best_choice"]["points"]:
+            axes.plot([x for x, _ in points], [100 * y for _, y in points], "--", color=GREY, linewidth=1.0, zorder=1)
+        labels = []
+        for k, row in enumerate(arms):
+            colour = INK if row["objective"] == OURS else COLOURS[k % len(COLOURS)]
+            x, y = row["tokens_mean"], 100 * row["accuracy"]
+            axes.errorbar(
+                x, y, xerr=spread([row], "tokens_mean", 1), yerr=spread([row], "accuracy", 100), color=colour,
+                marker="o", markersize=6, linewidth=1.2,
+            )  # fmt: skip
+            own = row["by_seed"]
+            axes.plot([s["tokens"] for s in own], [100 * s["accuracy"] for s in own], "o", color=colour, markersize=2.5)
+            labels.append((x, y, f"{row['arm']} {row['strength'] or ''}", colour, 8.5))
+        axes.set_xlim(left, right)
+        axes.set_ylim(bottom, 100)
+        axes.set_xlabel("mean tokens per completion")
+        axes.set_ylabel("accuracy, %")
+        place_labels(figure, axes, labels)
+        save(figure, path)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phase", choices=tuple(PHASES), default="screen")
@@ -552,7 +605,8 @@ def main() -> None:
     path = args.output_path / f"objectives_{args.phase}.json"
     command = "python " + " ".join(sys.argv)
     write_json(path, {"result": result, "provenance": provenance() | {"command": command}})
-    plot(result, args.plot_path / f"objectives_{args.phase}")
+    one_each = len(result["arms"]) == len(result["ranking"])
+    (plot_points if one_each else plot)(result, args.plot_path / f"objectives_{args.phase}")
     print(f"wrote {path}")
 
 

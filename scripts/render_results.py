@@ -286,8 +286,10 @@ def objectives_section(phase: str) -> str:
         f"{result['collapse_margin']} below {style['value']:.3f}, that of the start model's style {style['style']}.\n",
         table(["objective", "accuracy, %", "tokens", "ratio of tokens", "speed-up, bits", "collapses"], arms),
         f"![Accuracy against tokens](images/objectives_{phase}.png)\n",
-        "Each objective before all others (grey) and `accuracy` (square); its forms are hollow; what lies further down "
-        "stands at the lower edge.\n",
+        "Means, and each seed (small). Dashed: choosing the best style at each difficulty.\n"
+        if len(result["arms"]) == len(result["ranking"])
+        else "Each objective before all others (grey) and `accuracy` (square); its forms are hollow; what lies further "
+        "down stands at the lower edge.\n",
         "Ranking: tokens at 1 point less than the accuracy of `accuracy`, on lines between an objective's points and "
         f"its; hypervolume beyond {point['tokens']:.1f} tokens and {100 * point['accuracy']:.1f} % (5 points below).\n",
         table(["objective, best strength", "hypervolume", "tokens at equal accuracy", "within 1 point"], ranking),

@@ -152,6 +152,9 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     assert "levin time_elasticity=0.05" in text and "`linear_price=0.01-0` failed: error: no" in text
     compare.plot(result, tmp_path / "images" / "objectives_screen")
     assert (tmp_path / "images" / "objectives_screen.png").stat().st_size > 1000
+    last = list({row["objective"]: row for row in result["arms"]}.values())
+    compare.plot_points({**result, "arms": last}, tmp_path / "images" / "objectives_final")
+    assert "levin_warmup 0.25" in (tmp_path / "images" / "objectives_final.svg").read_text()
     later = compare.plan("final", args)
     assert {compare.family(name) for name, _, _ in later} == {"accuracy", "levin", "linear", "kimi"}
     assert len(later) == 12, "one arm of each objective"
