@@ -257,6 +257,17 @@ def styles_of(rows: list[dict]) -> dict:
     }
 
 
+def accuracy_of_styles(rows: list[dict]) -> dict:
+    """Difficulty -> share of right answers of each style that `styles_of` names, for what a style is worth."""
+    cells: dict[tuple, list] = {}
+    for row in rows:
+        cells.setdefault((str(row["difficulty"]), row.get("style", "all")), []).append(row["status"] == "correct")
+    return {
+        difficulty: {style: round(sum(cells[difficulty, style]) / len(cells[difficulty, style]), 4) for style in styles}
+        for difficulty, styles in styles_of(rows).items()
+    }
+
+
 def best_choice(runs: list[list[dict]], min_completions: int = 100) -> list[tuple[float, float]]:
     """Frontier (tokens, accuracy) of taking the best style at each difficulty, as the trained models perform them.
 
@@ -409,7 +420,7 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
                 **named("tokens_mean", with_interval(arm["point"][0], arm["drawn"][:, 0])),
                 **{key: compared[key] for stem in stems for key in (stem, f"{stem}_low", f"{stem}_high")},
                 "by_seed": by_seed, "collapses": sum(seed["collapsed"] for seed in by_seed),
-                "styles": styles_of(arm["rows"]),
+                "styles": styles_of(arm["rows"]), "accuracy_of_styles": accuracy_of_styles(arm["rows"]),
             }
         )  # fmt: skip
         objectives.setdefault(family(name), []).append(arm)

@@ -136,6 +136,8 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     assert result["ranking"][0]["tokens_at"] == pytest.approx(20)
     assert result["arms"][0]["styles"] == {"2": {"steps": 1.0}, "3": {"steps": 1.0}, "4": {"steps": 1.0}}
     num_kimi = sum(row["objective"] == "kimi" for row in result["arms"])
+    by_style = [cells["steps"] for cells in result["arms"][0]["accuracy_of_styles"].values()]
+    assert sum(by_style) / 3 == pytest.approx(result["arms"][0]["accuracy"], abs=0.01)
     mean = sum(row["tokens_mean"] for row in result["arms"]) / len(result["arms"])
     assert [point[0] for point in result["best_choice"]["points"]] == [pytest.approx(mean)], "there is one style"
     assert mean < result["best_choice"]["tokens_at"] < 40, "towards accuracy's own"
