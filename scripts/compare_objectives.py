@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from reproduce_arithmetic import Run, make
+from reproduce_arithmetic import Run, make, origin
 
 OURS, BASELINE = "levin", "accuracy"
 POINT = 0.01  # of accuracy, that may be given for time
@@ -609,13 +609,13 @@ def main() -> None:
     ends = (f"{PHASES[args.phase].split}/results.json", "failed.txt")
     planned = [entry for entry in planned if any((folder / entry[2].name / end).exists() for end in ends)]
 
-    from timecost.evaluation.results import finite, provenance, write_json
+    from timecost.evaluation.results import finite, write_json
 
     result = finite(summarise(args.phase, args, planned))
     args.output_path.mkdir(parents=True, exist_ok=True)
     path = args.output_path / f"objectives_{args.phase}.json"
-    command = "python " + " ".join(sys.argv)
-    write_json(path, {"result": result, "provenance": provenance() | {"command": command}})
+    runs = [base_run(args.phase, args), *(run for _, _, run in planned)]
+    write_json(path, {"result": result, "provenance": origin(runs, folder)})
     one_each = len(result["arms"]) == len(result["ranking"])
     (plot_points if one_each else plot)(result, args.plot_path / f"objectives_{args.phase}")
     print(f"wrote {path}")

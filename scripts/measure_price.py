@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from compare_objectives import MARGIN, best_style, table_of, value
-from reproduce_arithmetic import ELASTICITIES, SEEDS, Results, Run, make
+from reproduce_arithmetic import ELASTICITIES, SEEDS, Results, Run, make, origin
 
 SPLITS = {"test": 2000}
 MOST_LOST, MOST_TOKENS = 0.01, 20
@@ -126,12 +126,12 @@ def main() -> None:
         for future in [pool.submit(make, run, args.work_dir) for some in runs.values() for run in some]:
             future.result()
 
-    from timecost.evaluation.results import finite, provenance, write_json
+    from timecost.evaluation.results import finite, write_json
 
     result = {"prices": inversions(results), "targets": targets_met(results, runs), "collapses": collapses(results)}
     args.output_path.parent.mkdir(parents=True, exist_ok=True)
-    command = "python " + " ".join(sys.argv)
-    write_json(args.output_path, {"result": finite(result), "provenance": provenance() | {"command": command}})
+    made = [run for some in runs.values() for run in some]
+    write_json(args.output_path, {"result": finite(result), "provenance": origin(made, args.work_dir)})
     print(f"wrote {args.output_path}")
 
 

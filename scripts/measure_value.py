@@ -207,8 +207,8 @@ def policies(heads: dict, views: dict, tune_views: dict, tune, test) -> dict:
     return found
 
 
-RIVALS = ("never stop", "fixed budget", "confidence", "entropy", "agreement", "length only (closed)",
-          "question only (closed)")  # fmt: skip
+RIVALS = ("never stop", "fixed budget", "confidence", "entropy", "agreement",
+          *(f"{view} only ({rule})" for view in ("length", "question") for rule in ("closed", "open")))  # fmt: skip
 
 
 def measure_utility(found: dict, test, rule: str) -> dict:

@@ -28,8 +28,8 @@ def mqar_section() -> str:
         "Keys and values, then each key again; the model must name its value. Models of one table have about as many "
         "parameters without embeddings, the same learning rates (every rate with the first seed, then the best), steps "
         "and data. `beyond` is the share of the queries whose value lies beyond the window, `held` the share of these "
-        "that the set of the first layer holds. Finished runs are read from a ledger: some are older than the commit "
-        "named below.\n",
+        "that the set of the first layer holds. Mamba-2 has two layers wherever the others have one. Finished runs are "
+        "read from a ledger: some are older than the commit named below.\n",
     ]
     for form, rows in forms.items():
         setting = json.loads(form)

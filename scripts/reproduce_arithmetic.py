@@ -104,6 +104,21 @@ def as_flag(value) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
+def origin(runs: list[Run], folder: Path) -> dict:
+    """Provenance of a summary of runs: that of this process, its command, and how many runs each commit made."""
+    from collections import Counter
+
+    from timecost.evaluation.results import provenance
+
+    made = Counter()
+    for name, run in {run.name: run for run in runs}.items():
+        split = next(iter(run.splits))
+        path = folder / name.replace(" ", "_") / split / "results.json"
+        if path.exists():
+            made[str(json.loads(path.read_text())["provenance"]["commit"])] += 1
+    return provenance() | {"command": "python " + " ".join(sys.argv), "runs": dict(made)}
+
+
 # Reading the runs -----------------------------------------------------------------------------------------------------
 
 
@@ -253,15 +268,16 @@ def main() -> None:
         for future in [pool.submit(make, run, args.work_dir) for name in names for run in sets[name]]:
             future.result()
 
-    from timecost.evaluation.results import finite, provenance, write_json
+    from timecost.evaluation.results import finite, write_json
 
     summaries = {"main": summarise_main, "elasticity": summarise_elasticity, "forms": summarise_forms}
     summaries["baseline"] = summarise_baseline
     summaries["bmojo"] = partial(summarise_main, prefix="bmojo_")
     args.output_path.mkdir(parents=True, exist_ok=True)
     for name in names:
-        command = "python " + " ".join(sys.argv)
-        content = {"result": summaries[name](Results(args.work_dir)), "provenance": provenance() | {"command": command}}
+        content = {
+            "result": summaries[name](Results(args.work_dir)), "provenance": origin(sets[name], args.work_dir)
+        }  # fmt: skip
         write_json(args.output_path / f"arithmetic_{name}.json", finite(content))
         print(f"wrote {args.output_path / f'arithmetic_{name}.json'}")
 

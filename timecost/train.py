@@ -249,7 +249,9 @@ def advice(error: BaseException, config, step: int) -> str | None:
 
 
 def write_summary(path: Path, trainer, checkpoint: Path | None, elapsed: float) -> None:
-    """Write how the run was made, and the last value of everything that it logged."""
+    """Write how the run was made, by which versions on what machine, and the last value of all that it logged."""
+    from timecost.evaluation.results import provenance
+
     metrics = {}
     for entry in trainer.state.log_history:
         metrics |= entry
@@ -259,6 +261,7 @@ def write_summary(path: Path, trainer, checkpoint: Path | None, elapsed: float) 
         "resumed_from": checkpoint.name if checkpoint else None,
         "elapsed_seconds": round(elapsed, 1),
         "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+        "provenance": provenance(),
     }
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 

@@ -207,15 +207,16 @@ def command_line() -> str:
 
 
 def commit() -> str | None:
-    """Commit of the checkout that this file lies in, with `+` when files differ from it."""
+    """Commit of the checkout that this file lies in, with `+` when files outside of docs/ differ from it."""
     folder = Path(__file__).parent
+    changes = ("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)docs")
 
     def git(*args):
         return subprocess.run(["git", "-C", folder, *args], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", __file__)  # not a checkout of another project that holds our site-packages
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + ("+" if git(*changes) else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
