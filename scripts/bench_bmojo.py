@@ -397,7 +397,8 @@ def main() -> None:
 
     import torch
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))

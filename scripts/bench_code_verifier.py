@@ -25,7 +25,8 @@ def main() -> None:
     from evalplus.eval import untrusted_check
     from evalplus.gen.util import trusted_exec
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
     from timecost.tasks import get_task
     from timecost.tasks.programs import _problem, gold
     from timecost.verifiers.code import reference, verify_code

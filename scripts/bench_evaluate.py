@@ -11,7 +11,6 @@ so small that everything beside it shows, and a random Qwen3 on GSM8K (TIMECOST_
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -104,8 +103,9 @@ def main() -> None:
     args = parser.parse_args()
 
     from timecost.evaluation.evaluate import device, load_model
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
     from timecost.evaluation.runner import Settings, make_jobs
+    from timecost.provenance import provenance
     from timecost.tasks import get_task
 
     def job_of(task: str, tokenizer, **settings):
@@ -125,8 +125,7 @@ def main() -> None:
         print(f"{one['task']}: {one['ratio']:.3f} of the tokens per second of model.generate alone, {one['ratios']}")
     if args.output_path is not None:
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
-        command = "python " + " ".join(sys.argv)
-        write_json(args.output_path, {"result": result, "provenance": provenance() | {"command": command}})
+        write_json(args.output_path, {"result": result, "provenance": provenance()})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the ratio of their times, for batches of 1 and 32. Writes docs/results/generatio
 
 import argparse
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -27,8 +26,9 @@ def main() -> None:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
     from timecost.generation import BudgetGuard
+    from timecost.provenance import provenance
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
@@ -66,8 +66,7 @@ def main() -> None:
         result[f"ratios_batch_{batch}"] = [round(ratio, 4) for ratio in ratios]
         print(f"batch {batch}: with the guard {result[f'ratio_batch_{batch}']:.3f} of the time without")
     args.output_path.parent.mkdir(parents=True, exist_ok=True)
-    command = "python " + " ".join(sys.argv)
-    write_json(args.output_path, {"result": result, "provenance": provenance() | {"command": command}})
+    write_json(args.output_path, {"result": result, "provenance": provenance()})
 
 
 if __name__ == "__main__":

@@ -272,7 +272,8 @@ def main() -> None:
 
     from importlib.metadata import version
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     for name in args.parts.split(","):
         result = PARTS[name](args)

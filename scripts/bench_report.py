@@ -55,7 +55,8 @@ def write_folder(folder: Path, rows_of: dict[tuple, list[dict]], num_samples: in
     import json
 
     from timecost.evaluation.records import make_record
-    from timecost.evaluation.results import SAMPLES, provenance, write_json
+    from timecost.evaluation.results import SAMPLES, write_json
+    from timecost.provenance import provenance
 
     settings = {"num_samples": num_samples, "temperature": 1.0, "seed": 0, "split": "test"}
     records = [make_record(rows, settings) for rows in rows_of.values()]
@@ -69,7 +70,8 @@ def main() -> None:
     from browser import Browser, find_chromium
 
     from timecost.evaluation.report import write_report
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_path", type=Path, default=ROOT / "docs" / "results" / "report.json")

@@ -63,7 +63,8 @@ def main() -> None:
     import torch
     from trl import GRPOTrainer
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
     from timecost.trainer import TimeCostTrainer
 
     torch.set_num_threads(1)

@@ -195,7 +195,8 @@ def main() -> None:
 
     import torch
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     torch.set_num_threads(1)
     args.output_path.parent.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,8 @@ def main() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
     import timecost.evaluation.sweeps  # noqa: F401
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     torch.set_num_threads(1)
     rng, kills, lost, doubled, different, rounds = random.Random(args.seed), [], 0, 0, 0, 0
@@ -132,8 +133,7 @@ def main() -> None:
     print({name: value for name, value in result.items() if name != "kills"})
     if args.output_path is not None:
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
-        command = "python " + " ".join(sys.argv)
-        write_json(args.output_path, {"result": result, "provenance": provenance() | {"command": command}})
+        write_json(args.output_path, {"result": result, "provenance": provenance()})
     sys.exit(1 if lost or doubled or different else 0)
 
 

@@ -18,7 +18,8 @@ import sys
 import numpy as np
 
 from timecost.evaluation import metrics
-from timecost.evaluation.results import provenance, write_json
+from timecost.evaluation.results import write_json
+from timecost.provenance import provenance
 
 NUM_SAMPLES = 32
 MAX_BIAS = 0.1  # bits

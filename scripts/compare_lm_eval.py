@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import sys
 import tempfile
 from pathlib import Path
 
@@ -175,7 +174,8 @@ def main() -> None:
     from bench_evaluate import random_qwen3
 
     from timecost.budget import add_budget_tokens
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     model, tokenizer = random_qwen3(hidden_size=64, num_layers=2, vocab_size=512)
     add_budget_tokens(model, tokenizer, (64, 128, 256, 512, 1024))
@@ -197,9 +197,8 @@ def main() -> None:
     if args.output_path is not None:
         from importlib.metadata import version
 
-        command = "python " + " ".join(sys.argv)
         args.output_path.parent.mkdir(parents=True, exist_ok=True)
-        where = provenance() | {"command": command}
+        where = provenance()
         where["versions"]["lm_eval"] = version("lm_eval")
         write_json(args.output_path, {"result": result, "provenance": where})
 

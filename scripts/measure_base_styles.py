@@ -28,7 +28,8 @@ def main() -> None:
     args = parser.parse_args()
 
     from timecost.evaluation.evaluate import evaluate
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     sampling = {"split": "validation", "num_problems": args.num_problems, "num_samples": args.num_samples, "seed": 0}
     record = evaluate(args.model_name_or_path, "arithmetic", **sampling)

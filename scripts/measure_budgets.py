@@ -163,7 +163,8 @@ def main() -> None:
 
 def measure(name: str, args) -> None:
     """Train and sample the models of one set, and write its results."""
-    from timecost.evaluation.results import finite, provenance, write_json
+    from timecost.evaluation.results import finite, write_json
+    from timecost.provenance import provenance
 
     free = [(None, "none", False, None)]
     cut = [(budget, "hard", False, None) for budget in (*RUNGS, *BETWEEN)]
@@ -213,8 +214,8 @@ def measure(name: str, args) -> None:
         "seeds": {str(seed): table([seed]) for seed in SEEDS},
     }  # fmt: skip
     args.output_path.mkdir(parents=True, exist_ok=True)
-    path, command = args.output_path / f"{name}.json", "python " + " ".join(sys.argv)
-    write_json(path, finite({"result": result, "provenance": provenance() | {"command": command}}))
+    path = args.output_path / f"{name}.json"
+    write_json(path, finite({"result": result, "provenance": provenance()}))
     print(f"wrote {path}")
 
 

@@ -571,7 +571,8 @@ def main() -> None:
 
     import torch
 
-    from timecost.evaluation.results import provenance, write_json
+    from timecost.evaluation.results import write_json
+    from timecost.provenance import provenance
 
     torch.set_num_threads(1)
     sizes = {name: value for name, value in vars(args).items() if isinstance(value, int)}

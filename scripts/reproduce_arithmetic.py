@@ -108,7 +108,7 @@ def origin(runs: list[Run], folder: Path) -> dict:
     """Provenance of a summary of runs: that of this process, its command, and how many runs each commit made."""
     from collections import Counter
 
-    from timecost.evaluation.results import provenance
+    from timecost.provenance import provenance
 
     made = Counter()
     for name, run in {run.name: run for run in runs}.items():
@@ -116,7 +116,7 @@ def origin(runs: list[Run], folder: Path) -> dict:
         path = folder / name.replace(" ", "_") / split / "results.json"
         if path.exists():
             made[str(json.loads(path.read_text())["provenance"]["commit"])] += 1
-    return provenance() | {"command": "python " + " ".join(sys.argv), "runs": dict(made)}
+    return provenance() | {"runs": dict(made)}
 
 
 # Reading the runs -----------------------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ import pytest
 
 from timecost.errors import UserError
 from timecost.evaluation.results import (
-    commit,
-    provenance,
     read_results,
     read_samples,
     replacing,
@@ -83,11 +81,3 @@ def test_a_file_in_the_way_of_the_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="a file is in the way"):
         write(tmp_path / "file", "a")
-
-
-def test_provenance_names_versions_machine_command_and_date():
-    found = provenance()
-    assert {"python", "torch", "transformers", "numpy"} <= set(found["versions"])
-    assert found["machine"]["cpus"] >= 1
-    assert found["command"] and found["date"].endswith("+00:00")
-    assert commit() is None or len(commit().rstrip("+")) == 40

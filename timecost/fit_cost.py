@@ -35,7 +35,8 @@ def run(argv: list[str]) -> None:
     if not args.output_path.endswith(".json"):
         raise UserError(f"--output_path {args.output_path} must end in .json")
     from timecost.evaluation.evaluate import load_model
-    from timecost.evaluation.results import make_folder, provenance, write_json
+    from timecost.evaluation.results import make_folder, write_json
+    from timecost.provenance import provenance
 
     model, _ = load_model(args.model_name_or_path)
     longest = getattr(model.config, "max_position_embeddings", None) or 256
@@ -154,7 +155,7 @@ def time_generation(model, prompt: int, decoded: int, batch_size: int) -> float:
 
 def hardware() -> str:
     """Processor, threads, and the GPU if there is one."""
-    from timecost.evaluation.results import processor, torch_facts
+    from timecost.provenance import processor, torch_facts
 
     facts = torch_facts()
     return facts.get("accelerator") or f"{processor()}, {facts.get('threads', 1)} threads"

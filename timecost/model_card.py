@@ -4,12 +4,12 @@
 `timecost report RESULTS --model_card MODEL` can put measured results there later; the rest stays as its owner wrote it.
 """
 
-import contextlib
 import json
 import os
 from pathlib import Path
 
 from timecost.errors import UserError
+from timecost.provenance import versions
 
 CARD = "README.md"
 BEGIN, END = "<!-- timecost: evaluation -->", "<!-- timecost: end of evaluation -->"
@@ -50,16 +50,6 @@ def training_facts(trainer, task: str | None = None) -> dict:
         "log": log,
         "versions": versions(),
     }  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in ("timecost", "trl", "transformers", "torch", "peft", "datasets"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def card_text(facts: dict) -> str:

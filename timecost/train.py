@@ -250,7 +250,7 @@ def advice(error: BaseException, config, step: int) -> str | None:
 
 def write_summary(path: Path, trainer, checkpoint: Path | None, elapsed: float) -> None:
     """Write how the run was made, by which versions on what machine, and the last value of all that it logged."""
-    from timecost.evaluation.results import provenance
+    from timecost.provenance import provenance
 
     metrics = {}
     for entry in trainer.state.log_history:

@@ -9,7 +9,6 @@ from timecost.evaluation import metrics
 from timecost.evaluation.metrics import named
 from timecost.evaluation.results import (
     RESULTS,
-    command_line,
     finite,
     key_of,
     locked,
@@ -17,6 +16,7 @@ from timecost.evaluation.results import (
     read_samples,
     write_json,
 )
+from timecost.provenance import command_line
 
 PROMPT_COST = 1.0  # tokens; TimeCostConfig's default
 PASS_AT = (1, 2, 4, 8, 16, 32)

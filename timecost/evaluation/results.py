@@ -9,15 +9,11 @@ import fcntl
 import json
 import math
 import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from timecost.errors import UserError
+from timecost.provenance import provenance
 
 RESULTS, SAMPLES = "results.json", "samples.jsonl"
 
@@ -175,65 +171,3 @@ def finite(value):
     if isinstance(value, (list, tuple)):
         return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def provenance() -> dict:
-    """Versions, commit of the source (None outside a checkout), machine, command and date of this process."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version()}
-    for name in ("timecost", "torch", "transformers", "trl", "datasets", "numpy"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    machine = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "cpus": os.cpu_count(),
-        **torch_facts(),
-    }
-    return {
-        "versions": versions,
-        "commit": commit(),
-        "machine": machine,
-        "command": command_line(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def command_line() -> str:
-    """The command of this process, as it would be typed."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["timecost" if program == "cli.py" else program, *sys.argv[1:]])
-
-
-def commit() -> str | None:
-    """Commit of the checkout that this file lies in, with `+` when files outside of docs/ differ from it."""
-    folder = Path(__file__).parent
-    changes = ("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)docs")
-
-    def git(*args):
-        return subprocess.run(["git", "-C", folder, *args], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", __file__)  # not a checkout of another project that holds our site-packages
-        return git("rev-parse", "HEAD") + ("+" if git(*changes) else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def torch_facts() -> dict:
-    """Threads and GPU of this process, when it uses torch."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {"threads": torch.get_num_threads(), "accelerator": gpu}
