@@ -147,9 +147,21 @@ def test_early_signs_hold_the_price_where_it_is():
 def test_verifier_errors_count_for_nothing():
     control = PriceControl("dual", max_mean_cost=5.0)
     observe(control, 0.5, 10)
-    control.observe(torch.full((4,), float("nan")), torch.full((4,), 1000.0))
-    control.observe(torch.tensor([1.0, float("nan")]), torch.tensor([10.0, 1000.0]))
+    control.observe(torch.full((400,), float("nan")), torch.full((400,), 1000.0))
+    control.observe(torch.tensor([1.0, float("nan")] * 128), torch.tensor([10.0, 1000.0] * 128))
     assert control.num_steps == 2 and control.means["cost"] == pytest.approx(10)
+
+
+def test_small_batches_are_pooled_so_that_noise_is_not_taken_for_collapse():
+    """Two prompts of eight completions: by themselves their means would halve the price dozens of times."""
+    generator = torch.Generator().manual_seed(0)
+    control = PriceControl("dual", max_mean_cost=600.0, guard=True)
+    for _ in range(2400):
+        p = torch.rand((2, 1), generator=generator).round()  # a problem is solved, or it is not
+        correct = (torch.rand((2, 8), generator=generator) < 0.1 + 0.8 * p).float()
+        control.observe(correct, 600 * torch.ones(2, 8))
+    assert control.num_batches == 2400 and control.num_steps == 150 and not control.pending
+    assert control.backed_off == 0 and 0.9 < control.factor < 1.1
 
 
 def test_the_state_goes_through_json_and_goes_on():
@@ -158,8 +170,12 @@ def test_the_state_goes_through_json_and_goes_on():
 
     steps = [(0.9, 30 - i, {"entropy": 0.5 - i / 100}) for i in range(20)]
     whole, first, second = fresh(), fresh(), fresh()
-    run_guard(whole, steps)
+    run_guard(whole, steps[:9])
     run_guard(first, steps[:9])
+    for control in (whole, first):
+        observe(control, 0.5, 20, num=100)
+    assert first.pending, "too few completions for a step: they are kept for the next"
+    run_guard(whole, steps[9:])
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     run_guard(second, steps[9:])
     assert second.state_dict() == whole.state_dict() and second.factor == whole.factor != 1

@@ -76,7 +76,10 @@ class TimeCostConfig(GRPOConfig):
         },
     )
     price_rate: float = field(
-        default=0.03, metadata={"help": "With price_schedule dual: how much the log of the price moves in a step."}
+        default=0.03,
+        metadata={
+            "help": "With price_schedule dual: how much the log of the price moves in a step of at least 256 completions."
+        },
     )
     collapse_guard: bool = field(
         default=False,
@@ -299,7 +302,7 @@ class TimeCostConfig(GRPOConfig):
         cost = self.max_mean_cost
         if cost is not None:
             cost = in_unit(cost, unit_of(self.cost_model), "max_mean_cost")
-        # the control moves with every batch of roll-outs: several in an optimizer step, or one for several of them
+        # a warm-up counts batches of roll-outs: several in an optimizer step, or one for several of them
         batches_per_step = self.gradient_accumulation_steps / (self.steps_per_generation * self.num_iterations)
         return PriceControl(
             self.price_schedule, warmup_steps=math.ceil(self.price_warmup_steps * batches_per_step),

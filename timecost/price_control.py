@@ -9,7 +9,8 @@ all processes, so that each of them has the same factor.
 import logging
 import os
 from collections.abc import Sequence
-from math import exp, isfinite, log
+from itertools import chain
+from math import exp, isfinite, log, sqrt
 
 import torch
 from torch import Tensor
@@ -19,8 +20,10 @@ from timecost.errors import UserError
 SCHEDULES = ("constant", "warmup", "dual")
 REFERENCE_STEPS = 5  # first steps, whose roll-outs stand for the start model
 LEARNING_STEPS = 20  # first steps, too few to tell whether the accuracy rises
-DECAY, SLOW_DECAY = 0.9, 0.97  # of the moving averages, and of the accuracy that they are compared with, per step
-FACTORS = (1e-3, 1e3)
+DECAY, SLOW_DECAY = 0.9, 0.97  # of the moving averages, and of what they are compared with, per step
+FACTORS = (1e-3, 1e3)  # bounds of dual ascent
+MAX_HALVINGS = 10
+STEP = 256  # completions that the control sees at least before it moves: a mean of fewer is noise
 MIN_STYLE = 30  # completions of a style in the reference, below which its mean says too little
 COOL_DOWN = 20  # steps after backing off before the guard judges again
 SIGNS = {
@@ -58,25 +61,27 @@ def check_control(
 
 
 class PriceControl:
-    """The factor on the price, one step after the other; a step here is a batch of roll-outs (`steps_per_generation`).
+    """The factor on the price, one step after the other; a step is at least 256 completions, of as many batches of
+    roll-outs (`steps_per_generation`) as that takes.
 
-    schedule: constant (1); warmup (linear from 0 to 1 over `warmup_steps`); dual. Dual ascent works on the logarithm of
-    the factor with a proportional term beside the integral, which keeps it from swinging around the target (Stooke et
-    al., arXiv 2007.03964): per step log f grows by rate · e, and f is multiplied by exp(e), with
+    schedule: constant (1); warmup (linear from 0 to 1 over `warmup_steps` batches); dual. Dual ascent works on the
+    logarithm of the factor with a proportional term beside the integral, which keeps it from swinging around the target
+    (Stooke et al., arXiv 2007.03964): per step log f grows by rate · e, and f is multiplied by exp(e), with
 
         e = (accuracy − (reference − max_accuracy_loss)) / max_accuracy_loss    or    (T̄ / max_mean_cost − 1) / 0.1
 
-    clipped to [−2, 1] and [−1, 1], from moving averages over about 10 steps. The reference is given, or the accuracy of
-    the start model in the first 5 steps, in which the factor is 1. Before the accuracy has reached its target for the
-    first time, it does not lower the price while it rises (its average over 10 steps is above that over 30): it is
-    learning that is missing, and a price that has gone down by then is long in coming back.
+    clipped to [−2, 1] and [−1, 1], within factors of 1e-3 to 1e3, from moving averages over about 10 steps. The
+    reference is given, or the accuracy of the start model in the first 5 steps, in which the factor is 1. Before the
+    accuracy has reached its target for the first time, it does not lower the price while it rises (its average over 10
+    steps is above that over 30): it is learning that is missing, and a price that has gone down by then is long in
+    coming back.
 
     guard: measures every objective by J = log p − ε · E[log T] (ε = `elasticity`) over the batch. In the first 5 steps
     it takes J of each style of the start model from the completions that happened to use it, and keeps the best. There
     is a collapse when the moving average of J falls below the lower of that best and its own best so far by more than
-    `margin` nats (0.1: about 10 % of accuracy more than the saving is worth): the factor is halved, and the reason kept
-    in `events`. With `acts` False, for an objective without a price, it is only told. Early signs (SIGNS) keep dual
-    ascent from raising the price and are logged when they appear.
+    `margin` nats (0.1: about 10 % of accuracy more than the saving is worth; more where J is noisy): the factor is
+    halved, ten times at most, and the reason kept in `events`. With `acts` False, for an objective without a price, it
+    is only told. Early signs (SIGNS) keep dual ascent from raising the price and are logged when they appear.
     """
 
     def __init__(
@@ -100,7 +105,8 @@ class PriceControl:
         self.schedule, self.warmup_steps, self.rate = schedule, warmup_steps, rate
         self.max_accuracy_loss, self.max_mean_cost = max_accuracy_loss, max_mean_cost
         self.guard, self.acts, self.elasticity, self.margin = guard, acts, elasticity, margin
-        self.num_steps = 0
+        self.num_batches = self.num_steps = 0
+        self.pending: list[tuple] = []  # batches that are too few completions for a step
         self.reference = reference_accuracy
         self.given = reference_accuracy is not None
         self.means: dict[str, float] = {}  # moving averages
@@ -108,8 +114,8 @@ class PriceControl:
         self.log_factor, self.error, self.backed_off, self.last_back_off = 0.0, 0.0, 0, -COOL_DOWN
         self.styles: dict[str, list[float]] = {}  # of the start model: completions, correct ones, sum of log cost
         self.best_style: str | None = None
-        self.best_style_value = self.best_value = self.start_entropy = None
-        self.entropy: float | None = None  # the policy's, in nats per token, when it last learned; set from outside
+        self.best_style_value = self.best_value = self.last_value = self.start_entropy = None
+        self.entropy: float | None = None  # the policy's, nats per token, when it last learned; set from outside
         self.costs: list[float] = []  # the moving average of the last 20 steps
         self.signs: list[str] = []
         self.events: list[str] = []
@@ -119,10 +125,11 @@ class PriceControl:
         """What the objective's price is multiplied by at the present step."""
         factor = 1.0
         if self.schedule == "warmup":
-            factor = min(1.0, self.num_steps / self.warmup_steps)
+            factor = min(1.0, self.num_batches / self.warmup_steps)
         if self.schedule == "dual":
-            factor = exp(self.log_factor + self.error)
-        return factor * 0.5**self.backed_off if self.acts else 1.0
+            low, high = FACTORS
+            factor = min(high, max(low, exp(self.log_factor + self.error)))
+        return factor * 0.5 ** min(self.backed_off, MAX_HALVINGS) if self.acts else 1.0
 
     def observe(
         self,
@@ -132,7 +139,7 @@ class PriceControl:
         styles: Sequence[str] | None = None,
         no_signal: float = 0.0,
     ) -> None:
-        """Take in the completions of one step, of all processes: correctness (NaN: not judged) and cost, any shape.
+        """Take in a batch of completions, of all processes: correctness (NaN: not judged) and cost, any shape.
 
         `styles` names the style of each, in the same order; `no_signal` is the share of groups without a gradient.
         """
@@ -140,15 +147,37 @@ class PriceControl:
         valid = ~torch.isnan(correct)
         if not valid.any():
             return
+        self.num_batches += 1
+        names = ["all"] * len(correct) if styles is None else styles
+        names = [name for name, judged in zip(names, valid.tolist(), strict=True) if judged]
+        self.pending.append((len(correct), correct[valid].tolist(), cost[valid].tolist(), names, no_signal))
+        if sum(batch[0] for batch in self.pending) < STEP:
+            return
+        _, *columns, no_signals = zip(*self.pending, strict=True)
+        self.pending = []
+        right, costs, names = (list(chain.from_iterable(column)) for column in columns)
+        right, costs = torch.tensor([right, costs], dtype=torch.float64)
+        self._step(right, costs, names, sum(no_signals) / len(no_signals))
+
+    @property
+    def _tolerance(self) -> float:
+        """How far the moving average of J may fall before it is a collapse, in nats: the margin, or five of its
+        standard errors, as the differences of successive steps tell them."""
+        return max(self.margin, 5 * sqrt(self.means.get("jump", 0.0) / 2 * (1 - DECAY) / (1 + DECAY)))
+
+    def _step(self, correct: Tensor, cost: Tensor, styles: list[str], no_signal: float) -> None:
         self.num_steps += 1
-        p, mean_cost = float(correct[valid].mean()), float(cost[valid].mean())
-        value = self.value(p, float(cost[valid].log().mean()), int(valid.sum()))
+        p, mean_cost = float(correct.mean()), float(cost.mean())
+        value = self.value(p, float(cost.log().mean()), len(correct))
         new = {"accuracy": p, "cost": mean_cost, "value": value, "no_signal": no_signal}
+        if self.last_value is not None:
+            new["jump"] = (value - self.last_value) ** 2
+        self.last_value = value
         if self.entropy is not None and isfinite(self.entropy):
             new["entropy"] = self.entropy
         self._average(new)
         if self.num_steps <= REFERENCE_STEPS:
-            self._refer(correct, cost, valid, styles)
+            self._refer(correct, cost, styles)
             return
         if self.guard:
             self._watch()
@@ -177,15 +206,14 @@ class PriceControl:
     def _average(self, new: dict[str, float]) -> None:
         """Moving averages whose first steps weigh like a plain mean."""
         for name, number in {**new, "slow_accuracy": new["accuracy"]}.items():
-            weight = max(1 - (SLOW_DECAY if name == "slow_accuracy" else DECAY), 1 / self.num_steps)
+            weight = max(1 - (SLOW_DECAY if name in ("slow_accuracy", "jump") else DECAY), 1 / self.num_steps)
             self.means[name] = (1 - weight) * self.means.get(name, number) + weight * number
 
-    def _refer(self, correct: Tensor, cost: Tensor, valid: Tensor, styles: Sequence[str] | None) -> None:
+    def _refer(self, correct: Tensor, cost: Tensor, styles: list[str]) -> None:
         """Gather the start model's accuracy and, style by style, what it reaches."""
-        names = styles if styles is not None else ["all"] * len(correct)
-        for i in torch.nonzero(valid)[:, 0].tolist():
-            cell = self.styles.setdefault(names[i], [0.0, 0.0, 0.0])
-            for k, number in enumerate((1.0, float(correct[i]), float(cost[i].log()))):
+        for style, right, log_cost in zip(styles, correct.tolist(), cost.log().tolist(), strict=True):
+            cell = self.styles.setdefault(style, [0.0, 0.0, 0.0])
+            for k, number in enumerate((1.0, right, log_cost)):
                 cell[k] += number
         if not self.given:
             self.reference = self.means["accuracy"]
@@ -228,7 +256,7 @@ class PriceControl:
         self.signs = signs
         value = self.means["value"]
         self.best_value = max(self.best_value, value)
-        bar = min(self.best_style_value, self.best_value) - self.margin
+        bar = min(self.best_style_value, self.best_value) - self._tolerance
         if value < bar and self.num_steps - self.last_back_off >= COOL_DOWN:
             before = self.factor
             self.backed_off, self.last_back_off = self.backed_off + 1, self.num_steps
