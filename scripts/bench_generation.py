@@ -27,7 +27,7 @@ def main() -> None:
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 
     from timecost.evaluation.results import write_json
-    from timecost.generation import BudgetGuard
+    from timecost.forcing import BudgetGuard
     from timecost.provenance import provenance
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -25,10 +25,11 @@ BASELINE = {"value_head": True, "value_baseline": True}
         ({"prompt_cost": 0.0}, "positive"),
         ({"exploration_fraction": 1.5}, "exploration_fraction"),
         ({"exploration_fraction": 0.5, "use_adaptive_entropy": True}, "leave one out"),
-        ({"time_elasticity": -0.1}, "^levin: time_elasticity=-0.1 must be at least 0"),
+        ({"time_elasticity": -0.1}, "levin: time_elasticity=-0.1 must be at least 0"),
         ({"budgets": [8, 16], "budget_prior": [1.0]}, "a weight of at least 0 for each"),
         ({"budget_curriculum_fraction": 0.5}, "needs budgets"),
         ({"budgets": [8, 16], "budget_prior": [1.0, 0.0], "budget_curriculum_fraction": 0.5}, "rules out"),
+        ({"budgets": [8, 256], "max_completion_length": 256}, "no thought can overrun a budget of 256"),
         ({"bounded_time_elasticity": 0.1}, "needs objective levin and budgets"),
         ({"bounded_time_elasticity": -1.0, "budgets": [8]}, "must be at least 0"),
         ({"value_baseline": True}, "set value_head"),
@@ -86,3 +87,11 @@ def test_quantities_with_their_unit(tmp_path):
     assert bind_objective(config).kwargs == {"price": 0.5}
     config = make(tmp_path, objective="truncation", objective_kwargs={"limits": [30, "20 tokens"]})
     assert bind_objective(config).kwargs == {"limits": [30.0, 20.0]}
+
+
+def test_an_elasticity_in_objective_kwargs_is_the_one_that_everything_uses(tmp_path):
+    kwargs = {"time_elasticity": 0.5, "time": "mean"}
+    config = make(tmp_path, objective_kwargs=kwargs, budgets=[8], bounded_time_elasticity=0.1)
+    assert config.time_elasticity == config.price_control().elasticity == 0.5
+    assert bind_objective(config).kwargs == {"time": "mean", "time_elasticity": 0.5}
+    assert kwargs == {"time_elasticity": 0.5, "time": "mean"}, "the caller's stays as it was"

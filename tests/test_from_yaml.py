@@ -50,6 +50,11 @@ def test_the_token_that_ends_thinking_is_the_tasks_own(write):
     assert [v.status for v in task.verify(["Rome<end>Lima", "Rome</think>Lima"], ["Lima"] * 2)] == [
         "correct", "incorrect",
     ]  # fmt: skip
+    math = get_task(write(think_end="[/THINK]", verifier="math"))
+    replies = ["[THINK]1+1[/THINK]#### 2", "[THINK]1+1\n#### 2"]
+    assert [v.status for v in math.verify(replies, ["2"] * 2)] == ["correct", "incorrect"]
+    exact = get_task(write(think_end="[/THINK]"))
+    assert [v.status for v in exact.verify(["[THINK]Lima"], ["Lima"])] == ["incorrect"], "thinking never closed"
 
 
 @pytest.mark.parametrize(

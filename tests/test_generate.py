@@ -37,6 +37,14 @@ def test_a_file_of_questions_keeps_its_columns_and_own_budgets(model, tmp_path, 
     assert all(reply["thinking_tokens"] <= reply["budget"] for reply in replies)
 
 
+def test_a_question_asked_again_gets_another_reply_in_whatever_batch(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text("\n".join([json.dumps({"prompt": QUESTION})] * 8))
+    paths = ["--input_path", str(tmp_path / "in.jsonl"), "--output_path", str(tmp_path / "out.jsonl")]
+    run([*model, "--budget", "8", "--batch_size", "4", *paths])
+    replies = [json.loads(line)["thinking"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert replies[:4] != replies[4:]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

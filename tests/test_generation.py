@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from timecost.errors import UserError
-from timecost.generation import BudgetGuard, generate
+from timecost.forcing import BudgetGuard
+from timecost.generation import generate
 
 PROMPTS = ["a7b-3=<think>", "a7b-3c*2d+1e-4=<think>", "a9b-8=<think>"]
 THINK_END, EOS, DIGIT, THINK = 5, 2, 6, 4
@@ -107,6 +108,8 @@ def test_zero_answers_without_thinking(loaded):
 def test_an_answer_that_was_cut_is_told(loaded):
     cut = ask(loaded, [8] * 3, max_answer_tokens=1)
     assert all(reply.stop_cause == "length" for reply in cut if len(reply.completion_ids) - reply.thinking_tokens > 2)
+    for reply in ask(loaded, [None] * 3, max_thinking_tokens=1):
+        assert reply.stop_cause == "length" and reply.thinking_tokens <= 1, "nobody had asked for a bound"
 
 
 def test_a_model_without_budget_tokens_is_told_and_can_be_cut(tiny_arithmetic):
@@ -126,6 +129,8 @@ def test_a_model_without_budget_tokens_is_told_and_can_be_cut(tiny_arithmetic):
         ([8], {"max_answer_tokens": 0}, "needs a reserve"),
         ([8], {"condition": False, "enforce": "none"}, "neither said in the prompt nor enforced"),
         ([300], {}, "context of the model is too short"),
+        ([None], {"max_answer_tokens": 500}, "context of the model is too short"),
+        ([0], {"max_answer_tokens": 500}, "context of the model is too short"),
         ([8], {"think_end": "</thought>"}, "has no token '</thought>'"),
     ],
 )

@@ -237,8 +237,23 @@ def test_evaluation_teaches_nothing(name):
     before = json.dumps(objective.state_dict())
     for step in some_steps(4):
         objective(*step, problem_ids=list("abcd"), update=False)
-    after = objective.state_dict()
-    assert json.dumps(after) == before or name == "acoer" and {**after, "budget": None} == json.loads(before)
+    assert json.dumps(objective.state_dict()) == before
+
+
+def test_a_prompt_without_a_bound_keeps_its_worth_where_the_price_is_zero():
+    unbounded = {"budget": torch.tensor([[torch.inf]]), "thinking": COST[:1], "price_factor": 0.0}
+    for name in ("lcpo_exact", "lcpo_max"):
+        close(Objective(name)(CORRECT[:1], COST[:1], **unbounded), CORRECT[:1].tolist())
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("linear", {"price": -0.1}), ("kimi", {"weight": -1}), ("dual", {"budget": 0}), ("laser_d", {"window": 0}),
+     ("truncation", {"steps_per_stage": 0}), ("truncation", {"limits": [20, 0]}), ("acoer", {"span": 0})],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused(name, wrong):
+    with pytest.raises(UserError, match=f"objective {name}: {next(iter(wrong))}=.* must be"):
+        Objective(name, **wrong)
 
 
 @pytest.mark.parametrize("name", STRENGTH)

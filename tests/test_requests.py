@@ -23,5 +23,5 @@ def test_a_group_asks_for_the_same_on_whatever_process():
 def test_what_a_row_is_told_of():
     for row in [row for step in range(20) for row in draw([{"prompt": "p"}] * 2, step=step)]:
         said = {None: ("p", "<|budget_inf|>p")}.get(row["budget"], (f"<|budget_{row['budget']}|>p",))
-        assert row["prompt"] in said
+        assert row["prompt"] in said and row["unasked"] == "p"
         assert row["elasticity"] == (0.05 if row["budget"] is None else 0.01)

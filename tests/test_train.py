@@ -55,6 +55,7 @@ def test_a_run_leaves_a_model_a_log_a_summary_and_a_card(train, tmp_path, capsys
     summary = json.loads((tmp_path / "train_summary.json").read_text())
     assert (summary["world_size"], summary["global_step"], summary["resumed_from"]) == (1, 3, None)
     assert summary["elapsed_seconds"] > 0 and summary["metrics"]["eval_timecost/tokens"] > 0
+    assert summary["provenance"]["versions"]["trl"]
     assert [entry["step"] for entry in log_of(tmp_path)] == [1, 2, 3]
     assert not list(tmp_path.glob(".*"))
     card = ModelCard.load(tmp_path / "README.md")
@@ -126,6 +127,17 @@ def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, t
         assert all((weights_of(resumed)[name] == weight).all() for name, weight in weights_of(whole).items())
 
 
+def test_a_summary_says_what_was_never_known(tmp_path):
+    from types import SimpleNamespace
+
+    from timecost.train import write_summary
+
+    state = SimpleNamespace(log_history=[{"a": 1.0, "b": None}, {"c": float("nan")}], global_step=1)
+    trainer = SimpleNamespace(state=state, accelerator=SimpleNamespace(num_processes=1))
+    write_summary(tmp_path / "summary.json", trainer, None, 1.0)
+    assert json.loads((tmp_path / "summary.json").read_text())["metrics"] == {"a": 1.0, "b": None, "c": None}
+
+
 def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
     from timecost.evaluation.evaluate import load_model
     from timecost.models.bmojo import BMojoConfig, BMojoForCausalLM
@@ -146,9 +158,10 @@ def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
     assert not (model.get_input_embeddings().weight == before.get_input_embeddings().weight).all()
 
 
-def test_a_reference_model_without_the_new_tokens_is_refused(train, tiny_qwen3, tmp_path, capsys):
-    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 1 --budgets 8 16 --beta 0.1"
-    assert train(tmp_path, task) == 2
+@pytest.mark.parametrize("options", ["--beta 0.1", "--use_vllm true --use_peft --lora_r 4"])
+def test_another_copy_of_the_model_without_the_new_tokens_is_refused(train, tiny_qwen3, tmp_path, capsys, options):
+    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 1 --budgets 8 --max_completion_length 9"
+    assert train(tmp_path, f"{task} {options}") == 2
     assert "lacks them: save it with them first" in capsys.readouterr().err
 
 
@@ -158,7 +171,8 @@ def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tin
     from timecost.evaluation.evaluate import load_model
     from timecost.generation import generate
 
-    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 2 --budgets 8 16"
+    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 2"
+    task += " --budgets 8 16 --max_completion_length 20"
     assert train(tmp_path, f"{task} {options}") == 0
     assert "added the tokens of budgets 8, 16 and inf" in capsys.readouterr().err
     model, tokenizer = load_model(str(tmp_path))
@@ -213,7 +227,7 @@ REFUSED = {
     "--resume": "no complete checkpoint to resume from",
     "--resume perhaps": "resume must be true, false or auto",
     "--resume_from_checkpoint nowhere": "nowhere is not a checkpoint",
-    "--think_end <stop>": "<stop>",
+    "--think_end <stop>": "task toy judges what follows '</think>'",
     "--model_name_or_path ./nowhere": "no model at './nowhere'",
     "--objective length": "unknown objective 'length'",
     "--use_peft --lora_target_modules nowhere": "nowhere not found in the base model",

@@ -78,7 +78,8 @@ class TimeCostConfig(GRPOConfig):
     price_rate: float = field(
         default=0.03,
         metadata={
-            "help": "With price_schedule dual: how much the log of the price moves in a step of at least 256 completions."
+            "help": "With price_schedule dual: how much the log of the price moves in a step, which is at least 256 "
+            "completions."
         },
     )
     collapse_guard: bool = field(
@@ -176,6 +177,9 @@ class TimeCostConfig(GRPOConfig):
             raise UserError(f"unknown objective {self.objective!r}: one of {', '.join(REGISTRY)}")
         if isinstance(self.objective_kwargs, str):
             raise UserError("objective_kwargs must be a mapping, such as {price: 0.001}")
+        if self.objective == "levin" and "time_elasticity" in self.objective_kwargs:  # one place for it
+            self.objective_kwargs = dict(self.objective_kwargs)
+            self.time_elasticity = self.objective_kwargs.pop("time_elasticity")
         self._check_objective()
         if self.price_schedule != "constant" and self.objective not in STRENGTH:
             raise UserError(
@@ -196,6 +200,11 @@ class TimeCostConfig(GRPOConfig):
                 )
         if self.budgets is not None:
             self.budgets = list(check_rungs(self.budgets))
+            if self.max_completion_length is not None and max(self.budgets) >= self.max_completion_length:
+                raise UserError(
+                    f"no thought can overrun a budget of {max(self.budgets)} within max_completion_length "
+                    f"{self.max_completion_length}: leave it out, or raise max_completion_length"
+                )
         if self.enforce_budgets and (not self.budgets or self.use_vllm or self.use_transformers_continuous_batching):
             raise UserError(
                 "enforce_budgets needs budgets, and roll-outs by transformers' generate without continuous "
@@ -317,5 +326,5 @@ def bind_objective(args: TimeCostConfig) -> Objective:
     """The objective that `args` names, with its arguments. UserError for one that it does not have."""
     kwargs = args.objective_arguments()
     if args.objective == "levin":
-        kwargs.setdefault("time_elasticity", args.time_elasticity)
+        kwargs["time_elasticity"] = args.time_elasticity
     return Objective(args.objective, **kwargs)

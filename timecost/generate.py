@@ -95,9 +95,9 @@ def run(argv: list[str]) -> None:
     with open(part, "w", encoding="utf-8") as file, tqdm(total=len(rows), unit="prompt", disable=None) as bar:
         for start in range(0, len(rows), args.batch_size):
             batch = slice(start, start + args.batch_size)
-            for row, reply in zip(
-                rows[batch], generate(model, tokenizer, prompts[batch], budgets[batch], **options), strict=True
-            ):
+            options["seed"] = args.seed + start  # one seed for all would repeat its random numbers in every batch
+            replies = generate(model, tokenizer, prompts[batch], budgets[batch], **options)
+            for row, reply in zip(rows[batch], replies, strict=True):
                 file.write(json.dumps({**row, **reply.to_json()}, ensure_ascii=False) + "\n")
                 bar.update()
     part.replace(args.output_path)

@@ -13,7 +13,7 @@ from timecost.budget import ladder_of, round_down, with_budget
 from timecost.cost import TokenCost, split_tokens
 from timecost.effort import efforts_of, with_effort
 from timecost.errors import UserError
-from timecost.forcing import force
+from timecost.forcing import BudgetGuard
 from timecost.prompt_tokens import single_id
 
 ENFORCE = ("none", "soft", "hard")
@@ -32,7 +32,7 @@ class Reply:
     rung: int | None  # as the prompt says it
     enforce: str
     overshoot: int  # thinking tokens beyond the budget
-    stop_cause: str  # natural | value | declined | budget (closed at the bound) | length (something was cut off)
+    stop_cause: str  # natural | value | declined | budget (closed at its bound) | length (cut off by another limit)
     cost: float  # of the prompt, the tokens and the looks of a value head, each of which counts as a thinking token
     unit: str = "tokens"  # of the cost
     looks: int = 0  # closing tokens that a value head looked at
@@ -43,53 +43,6 @@ class Reply:
         fields = asdict(self)
         del fields["completion_ids"]
         return fields
-
-
-class BudgetGuard:
-    """A logits processor of transformers' `generate` that bounds thinking and answer, row by row.
-
-    Everything is read off the tokens behind the prompt at every step, so that left padding, a natural end and the
-    reordering of beams need no bookkeeping. `bounds` are thinking tokens per prompt, None for no bound; `closed` tells
-    the prompts that close the thinking themselves. While thinking is open the end of sequence is barred: there would be
-    no answer. In the answer the tokens of thinking are barred: thinking would go on there. Writes into the
-    scores that it is given: a copy of them would be most of its cost.
-    """
-
-    def __init__(self, bounds, closed, prompt_length: int, think_end_id: int, eos_ids: list[int], reopen_ids: list[int],
-                 max_answer_tokens: int):  # fmt: skip
-        import torch
-
-        self.bounds = torch.tensor([torch.iinfo(torch.int64).max if bound is None else bound for bound in bounds])
-        self.closed_by_prompt = torch.tensor(closed, dtype=torch.bool)
-        self.lowest = int(self.bounds.min())
-        self.prompt_length, self.max_answer_tokens = prompt_length, max_answer_tokens
-        self.think_end_id, self.eos_ids, self.thinking_ids = think_end_id, eos_ids, [think_end_id, *reopen_ids]
-        self.prepared = False
-
-    def __call__(self, input_ids, scores):
-        import torch
-
-        if not self.prepared:
-            self._prepare(scores)
-        written = input_ids[:, self.prompt_length :]
-        length = written.shape[1]
-        is_end = written == self.think_end_id
-        closed = is_end.any(1) | self.closed_by_prompt
-        scores[:, self.eos_ids] = scores[:, self.eos_ids].masked_fill(~closed[:, None], -torch.inf)
-        scores[:, self.thinking_ids] = scores[:, self.thinking_ids].masked_fill(closed[:, None], -torch.inf)
-        if length >= self.lowest:
-            scores = force(scores, ~closed & (length >= self.bounds), self.think_end_id)
-        if length >= self.max_answer_tokens:
-            start = torch.where(self.closed_by_prompt, 0, is_end.int().argmax(1) + 1)  # of the answer
-            scores = force(scores, closed & (length - start >= self.max_answer_tokens), self.eos_ids[0])
-        return scores
-
-    def _prepare(self, scores) -> None:
-        """What the first scores tell: the device and the number of beams."""
-        beams = len(scores) // len(self.bounds)
-        self.bounds = self.bounds.to(scores.device).repeat_interleave(beams)
-        self.closed_by_prompt = self.closed_by_prompt.to(scores.device).repeat_interleave(beams)
-        self.prepared = True
 
 
 def generate(
@@ -162,7 +115,7 @@ def generate(
     bounds = [unbounded if not b or held is None else int(b * held) for b in budgets]
     if value_head is not None and max_thinking_tokens is None and (known := value_head.config.max_thinking_tokens):
         bounds = [min(bound, known) if b is None else bound for bound, b in zip(bounds, budgets, strict=True)]
-    if (longest := max(bounds)) > room:
+    if (longest := max([*bounds, *(1 for budget in budgets if budget is None), 0])) > room:
         raise UserError(
             f"the context of the model is too short for a prompt of {width} tokens, {longest} of thinking and "
             f"{max_answer_tokens} of answer: lower --budget or --max_answer_tokens"
@@ -210,11 +163,12 @@ def generate(
 
 
 def room_in_context(config, prompt_length: int, max_answer_tokens: int | None) -> tuple[int, int]:
-    """The reserve of the answer, and the thinking tokens that fit between it and the prompt."""
+    """The reserve of the answer, and the thinking tokens that fit between it and the prompt, below 0 where not even
+    the answer fits."""
     context = getattr(config, "max_position_embeddings", None) or 32768
     if max_answer_tokens is None:
         max_answer_tokens = min(512, context // 4)
-    return max_answer_tokens, max(0, context - prompt_length - 2 - max_answer_tokens)
+    return max_answer_tokens, context - prompt_length - 2 - max_answer_tokens
 
 
 def check_options(enforce: str, condition: bool, budgets: list[int | None], max_answer_tokens: int | None) -> None:
@@ -249,6 +203,8 @@ def read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_i
     thinking, answer = (0, len(ids)) if budget == 0 else split_tokens(ids, think_end_id)
     behind = ids if budget == 0 else ids[thinking + 1 :]
     cut = not ends or len(behind) > max_answer_tokens
+    closed = budget != 0 and thinking >= bound
+    bounded = budget is not None and enforce != "none"
     return Reply(
         thinking=tokenizer.decode(ids[:thinking], skip_special_tokens=True),
         answer=tokenizer.decode(behind, skip_special_tokens=True).strip(),
@@ -258,7 +214,7 @@ def read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_i
         rung=rung,
         enforce=enforce,
         overshoot=max(0, thinking - budget) if budget is not None else 0,
-        stop_cause="length" if cut else "budget" if budget and thinking >= bound else "natural",
+        stop_cause="length" if cut or (closed and not bounded) else "budget" if closed else "natural",
         cost=thinking + answer + 1.0,
         completion_ids=tuple(ids),
     )

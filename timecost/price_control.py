@@ -189,12 +189,11 @@ class PriceControl:
         return log(max(p, 0.5 / num)) - self.elasticity * log_cost
 
     def metrics(self) -> dict[str, float]:
-        """For the log: price_factor, and with the guard value, collapses (so far) and early_signs (now)."""
-        out = {"price_factor": self.factor}
-        if self.guard:
-            out |= {"value": self.means.get("value", float("nan")), "collapses": float(self.backed_off)}
-            out["early_signs"] = float(len(self.signs))
-        return out
+        """For the log: with the guard value, collapses (so far) and early_signs (now)."""
+        if not self.guard:
+            return {}
+        told = {"value": self.means["value"]} if "value" in self.means else {}
+        return {**told, "collapses": float(self.backed_off), "early_signs": float(len(self.signs))}
 
     def state_dict(self) -> dict:
         return {name: value for name, value in vars(self).items() if name not in _SETTINGS}

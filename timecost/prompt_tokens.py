@@ -4,6 +4,9 @@ A request stands before a plain prompt or at the start of the last user message 
 token, so that it reaches any server unchanged; or a variable of the chat template puts it there.
 """
 
+import re
+import warnings
+
 from timecost.errors import UserError
 
 # Rewrites the messages of any chat template; VARIABLE and NAME are filled in.
@@ -15,7 +18,12 @@ TEMPLATE_PREFIX = """\
 {%- endfor -%}
 {%- for message in messages -%}
 {%- if loop.index0 == rewritten.last -%}
-{%- set content = '<|NAME_' ~ VARIABLE ~ '|>' ~ message.content -%}
+{%- set content = '<|NAME_' ~ VARIABLE ~ '|>' -%}
+{%- if message.content is string -%}
+{%- set content = content ~ message.content -%}
+{%- else -%}
+{%- set content = [{'type': 'text', 'text': content}] + message.content -%}
+{%- endif -%}
 {%- set rewritten.messages = rewritten.messages + [dict(message, content=content)] -%}
 {%- else -%}
 {%- set rewritten.messages = rewritten.messages + [message] -%}
@@ -33,22 +41,27 @@ def with_token(prompt, token: str):
     last = max((i for i, message in enumerate(prompt) if message["role"] == "user"), default=None)
     if last is None:
         raise UserError("a conversation without a user message cannot carry a budget or an effort")
-    return [{**m, "content": token + m["content"]} if i == last else m for i, m in enumerate(prompt)]
+    content = prompt[last]["content"]
+    content = token + content if isinstance(content, str) else [{"type": "text", "text": token}, *content]
+    return [{**m, "content": content} if i == last else m for i, m in enumerate(prompt)]
 
 
 def add_tokens(model, tokenizer, tokens: list[str], variable: str, name: str) -> list[int]:
     """Give a model special tokens `<|name_...|>`; returns their ids, which LoRA takes as `trainable_token_indices`.
 
     Adds them to the tokenizer, rows to the embeddings (each starts as the mean of the others), and `variable` to the
-    chat template. Twice is once.
+    chat template; warns where that has a variable of the name. Twice is once.
     """
     import torch
 
     num_before = len(tokenizer)
     tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, *tokens]})
-    if tokenizer.chat_template and variable not in tokenizer.chat_template:
+    if tokenizer.chat_template and f"<|{name}_' ~ {variable}" not in tokenizer.chat_template:
         prefix = TEMPLATE_PREFIX.replace("VARIABLE", variable).replace("NAME", name)
-        tokenizer.chat_template = prefix + tokenizer.chat_template
+        if re.search(rf"\b{variable}\b", tokenizer.chat_template):
+            warnings.warn(f"the chat template has a variable {variable} of its own: ask by the token", stacklevel=3)
+        else:
+            tokenizer.chat_template = prefix + tokenizer.chat_template
     ids = tokenizer.convert_tokens_to_ids(tokens)
     new = [token_id for token_id in ids if token_id >= num_before]
     with torch.no_grad():
@@ -69,11 +82,12 @@ def check_single(tokenizer, tokens: list[str]) -> None:
             raise UserError(f"the tokenizer does not know {token} as one token: take the one saved with the model")
 
 
-def encode_prompt(tokenizer, prompt: str | list[dict]) -> list[int]:
+def encode_prompt(tokenizer, prompt: str | list[dict], **template_kwargs) -> list[int]:
     """Token ids of a prompt: plain text, or messages through the chat template."""
     if isinstance(prompt, str):
         return tokenizer(prompt)["input_ids"]
-    return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+    options = {"add_generation_prompt": True, "return_dict": True, **template_kwargs}
+    return tokenizer.apply_chat_template(prompt, **options)["input_ids"]
 
 
 def opened_thinking(tokenizer, prompt: str | list[dict], think_start: str = "<think>", **template_kwargs) -> str:

@@ -10,7 +10,8 @@ def draw_requests(
     """Copies of the rows of one process, whose prompts ask; `first` is the index of its first row over all processes.
 
     Each group of `num_generations` rows asks for the same, a function of the seed in `args` (`TimeCostConfig`), the
-    step and the micro-step, on whatever process. Rows get `budget`, `effort` and `elasticity` where they are trained.
+    step and the micro-step, on whatever process. Rows get `budget`, `effort` and `elasticity` where they are trained,
+    and keep the prompt as it was in `unasked`.
     """
     rungs, prior = args.budgets, args.budget_prior
     if args.budget_curriculum_fraction is not None:
@@ -19,6 +20,7 @@ def draw_requests(
     inputs = [dict(row) for row in inputs]
     for i, row in enumerate(inputs, start=first):
         key = (args.seed, step, micro_step, i // num_generations)
+        row["unasked"] = row["prompt"]
         if args.efforts:
             row["prompt"], row["effort"] = draw_effort(row["prompt"], args.efforts, *key)
         if args.budgets:

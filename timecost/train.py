@@ -103,6 +103,11 @@ def train(argv: list[str]) -> None:
     checkpoint = checkpoints.choose_checkpoint(config.output_dir, args.resume, config.resume_from_checkpoint)
 
     task = get_task(args.task)
+    if config.think_end != task.think_end:
+        raise UserError(
+            f"think_end is {config.think_end!r}, and task {task.name} judges what follows {task.think_end!r}: set "
+            f"--think_end to that, or train on a task of your own (a .yaml file) that has the model's think_end"
+        )
     tokenizer = load_tokenizer(model_args, config.trust_remote_code)
     think_end_id(tokenizer, config.think_end)
     chat = tokenizer.chat_template is not None
@@ -123,7 +128,10 @@ def train(argv: list[str]) -> None:
     if config.efforts and effort_token(next(iter(config.efforts))) not in tokenizer.get_added_vocab():
         token_ids += add_effort_tokens(model, tokenizer, config.efforts)
         say(f"added the tokens of efforts {', '.join(config.efforts)} to the model")
-    if token_ids and peft_config is None and (config.beta or config.use_vllm):
+    if config.efforts:
+        known = getattr(model.config, "efforts", None) or {}
+        model.config.efforts = {**known, **config.efforts}  # what they mean in this training
+    if token_ids and (config.use_vllm or (config.beta and peft_config is None)):
         raise UserError(
             "the model has just got tokens for budgets or efforts, and the one that beta or use_vllm loads from "
             f"{model_args.model_name_or_path} lacks them: save it with them first (timecost.budget.add_budget_tokens, "
@@ -260,7 +268,9 @@ def write_summary(path: Path, trainer, checkpoint: Path | None, elapsed: float) 
         "global_step": trainer.state.global_step,
         "resumed_from": checkpoint.name if checkpoint else None,
         "elapsed_seconds": round(elapsed, 1),
-        "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+        "metrics": {  # TRL logs None where nothing could be judged
+            name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()
+        },
         "provenance": provenance(),
     }
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

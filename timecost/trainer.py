@@ -1,10 +1,10 @@
 """`TimeCostTrainer`: TRL's GRPO with the time of an answer in the objective.
 
-Four methods of `GRPOTrainer` are extended. `_generate_and_score_completions` gives each group its budget of thinking,
-where budgets are trained. `_calculate_rewards` (TRL: score the completions, gather over processes)
-puts the objective, computed from correctness and cost of each group, where the verifier's score stood.
-`_prepare_inputs` deals the roll-outs of a step to micro-batches by length, which changes nothing but the padding.
-`_compute_loss` stops on a loss that is not finite. Roll-outs, advantages, loss, KL and clipping are TRL's.
+Five methods of `GRPOTrainer` are extended. `_generate_and_score_completions` gives each group its budget of thinking,
+where budgets are trained. `_calculate_rewards` (TRL: score the completions, gather over processes) puts the objective,
+computed from correctness and cost of each group, where the verifier's score stood. `_prepare_inputs` deals the
+roll-outs of a step to micro-batches by length, which changes nothing but the padding. `_compute_loss` stops on a loss
+that is not finite. `create_model_card` writes our own. Roll-outs, advantages, loss, KL and clipping are TRL's.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,13 @@ from timecost.cost import load_cost_model, split_tokens
 from timecost.effort import efforts_of
 from timecost.errors import UserError
 from timecost.exploration import FadeExploration
-from timecost.generation import BudgetGuard
+from timecost.forcing import BudgetGuard
 from timecost.model_card import training_facts, write_card
 from timecost.objectives import STRENGTH, problem_id
 from timecost.progress import completion_columns
 from timecost.prompt_tokens import encode_prompt, opened_thinking, think_end_id
 from timecost.requests import draw_requests
+from timecost.unsupported import check_arguments, check_trainer
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -37,14 +38,15 @@ class TimeCostTrainer(GRPOTrainer):
     Args beyond those of `GRPOTrainer`:
         verifier: scores correctness; TRL's reward signature, `(completions, **columns) -> list[float | None]`, each in
             [0, 1], None when it could not judge. Such a completion is left out of every statistic.
-        reward_funcs: further rewards (format and the like), added to the objective as they are, unpriced.
+        reward_funcs: further rewards (format and the like), added to the objective as they are, unpriced. The first of
+            `reward_weights` is the objective's; `reward_processing_classes` are those of `reward_funcs`.
         style_of: completion text -> name of its style of thinking, for the log.
         joint_value: a `timecost.value.joint.JointValueHead` that learns beside the policy; needs the column `answer`.
 
     Logged under `timecost/`: accuracy, thinking_tokens, answer_tokens, tokens, cost (means per completion, the last in
-    the cost model's unit), frac_no_signal (share of prompts whose advantages are all 0), verifier_errors (share),
-    style/<name> (share), price_factor; with the prefix `eval_` during evaluation, so that `metric_for_best_model` may
-    name them.
+    the cost model's unit), frac_no_signal (share of prompts whose objective is the same in all completions),
+    verifier_errors (share), style/<name> (share), price_factor; with the prefix `eval_` during evaluation, so that
+    `metric_for_best_model` may name them.
 
     Raises UserError for a tokenizer without the end-of-thinking token, for roll-outs through tools or environments,
     and for arguments that the objective does not have.
@@ -63,20 +65,17 @@ class TimeCostTrainer(GRPOTrainer):
         joint_value=None,
         **kwargs,
     ):
-        for name in ("tools", "rollout_func", "environment_factory"):
-            if kwargs.get(name):
-                raise UserError(f"{name} is not supported: time is counted over one completion without tool calls")
-        engines = args.use_vllm or args.use_transformers_continuous_batching
-        if engines and getattr(getattr(model, "config", None), "model_type", None) == "bmojo":
-            raise UserError("a B'MOJO is known neither to vLLM nor to continuous batching: set both to false")
+        check_arguments(args, model, joint_value, kwargs)
         rewards = [verifier, *(reward_funcs if isinstance(reward_funcs, list) else filter(None, [reward_funcs]))]
         self.objective, self.price_control = bind_objective(args), args.price_control()
         kept = KeepState(objective=self.objective, price_control=self.price_control)
         kwargs["callbacks"] = [kept, *(kwargs.get("callbacks") or [])]
-        self.style_of = style_of
-        self.joint_value = joint_value
+        if (own := kwargs.get("reward_processing_classes")) is not None:  # the verifier has none
+            kwargs["reward_processing_classes"] = [None, *(own if isinstance(own, list) else [own])]
+        self.style_of, self.joint_value = style_of, joint_value
         self.style_names: set[str] = set()
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
+        check_trainer(self)
         self.reward_func_names[0] = "objective"
         head = self.accelerator.unwrap_model(self.model).get_output_embeddings()
         if not hasattr(head, "bias"):  # PEFT's wrapper around trained rows; TRL's fused head reads it
@@ -176,8 +175,6 @@ class TimeCostTrainer(GRPOTrainer):
         deviation = objective - torch.nanmean(objective, 1, keepdim=True)
         no_signal = (deviation.nan_to_num(0.0).abs() < 1e-6).all(1).float().mean()
         styles = self._styles(completions)
-        if mode == "train":
-            self.price_control.observe(correct, cost, styles=styles, no_signal=float(no_signal))
         values = {
             "accuracy": torch.nanmean(correct),
             "thinking_tokens": split[:, 0].mean(),
@@ -187,8 +184,10 @@ class TimeCostTrainer(GRPOTrainer):
             "frac_no_signal": no_signal,
             "verifier_errors": torch.isnan(correct).float().mean(),
             **({} if styles is None else {f"style/{n}": styles.count(n) / len(styles) for n in self._names(styles)}),
-            **(self.price_control.metrics() if mode == "train" else {}),
         }
+        if mode == "train":
+            self.price_control.observe(correct, cost, styles=styles, no_signal=float(no_signal))
+            values |= {"price_factor": asked.get("price_factor", 1.0), **self.price_control.metrics()}
         for name, value in values.items():
             self._metrics[mode][f"timecost/{name}"].append(float(value))
         return rewards
@@ -202,7 +201,8 @@ class TimeCostTrainer(GRPOTrainer):
         over = split[:, 0] > budget
         correct = torch.where(over & ~torch.isnan(correct), 0.0, correct)
         bound = torch.isfinite(budget)
-        self._metrics[mode]["timecost/overshoot"].append(float(over[bound].float().mean()) if bound.any() else 0.0)
+        if bound.any():
+            self._metrics[mode]["timecost/overshoot"].append(float(over[bound].float().mean()))
         for rung in self.args.budgets:
             if (at := budget == rung).any():
                 self._metrics[mode][f"timecost/budget_{rung}/accuracy"].append(float(torch.nanmean(correct[at])))
@@ -219,18 +219,18 @@ class TimeCostTrainer(GRPOTrainer):
         """Cost of each completion, over all processes, in the cost model's unit."""
         lengths = torch.zeros_like(split[:, 0])
         if self.cost_model.needs_prompt:
-            lengths = [len(encode_prompt(self.processing_class, prompt)) for prompt in prompts]
+            options = self.chat_template_kwargs or {}
+            lengths = [len(encode_prompt(self.processing_class, prompt, **options)) for prompt in prompts]
             lengths = gather(torch.tensor(lengths, dtype=torch.float32, device=split.device))
         return self.cost_model(lengths, split[:, 0], split[:, 1])
 
     def _asked(self, inputs, prompts, split: torch.Tensor, mode: str) -> dict:
         """What the objective is told of a batch beside correctness and cost, for the prompts of all processes."""
         num_generations = self.num_generations if mode == "train" else self.num_generations_eval
-        told = {"update": mode == "train", "step": self.state.global_step}
-        told |= {
-            "max_length": float(self.args.max_completion_length),
-            "thinking": split[:, 0].view(-1, num_generations),
-        }
+        told = {
+            "update": mode == "train", "step": self.state.global_step,
+            "max_length": float(self.args.max_completion_length), "thinking": split[:, 0].view(-1, num_generations),
+        }  # fmt: skip
         if self.objective.name in STRENGTH:
             told["price_factor"] = self.price_control.factor
         drawn = {"effort": self.args.efforts, "budget": self.args.budgets}  # a data set may have such columns
@@ -244,7 +244,7 @@ class TimeCostTrainer(GRPOTrainer):
         if mode == "eval" and self.args.budgets:  # evaluation asks for none
             told["budget"] = torch.full_like(told["thinking"], float("inf"))
         if "problem_ids" in self.objective.asks:
-            ids = gather_object([problem_id(prompt) for prompt in prompts])
+            ids = gather_object([problem_id(row.get("unasked", p)) for row, p in zip(inputs, prompts, strict=True)])
             told["problem_ids"] = ids[::num_generations]
         return told
 
@@ -277,6 +277,7 @@ class TimeCostTrainer(GRPOTrainer):
             and not self._entropy_bonus_enabled  # a mean over the tokens of a micro-batch
             and self.top_entropy_quantile == 1.0  # of a micro-batch
             and not self.aux_loss_enabled  # balances experts within a micro-batch
+            and not self.args.pad_to_multiple_of  # which trimming would undo
             and all(isinstance(value, torch.Tensor) for value in self._buffered_inputs[0].values())
         )
 
@@ -288,7 +289,8 @@ class TimeCostTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
         if self.model.training and (entropies := self._metrics["train"].get("entropy")):
-            self.price_control.entropy = entropies[-1]  # kept for the next roll-outs: the log empties the list
+            latest = entropies[-self.args.steps_per_generation :]  # the log empties the list
+            self.price_control.entropy = sum(latest) / len(latest)
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is {loss.item()} at step {self.state.global_step}: training stopped before the weights were "

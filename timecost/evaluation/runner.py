@@ -388,7 +388,8 @@ def guard_of(model, tokenizer, job: Job, size: int) -> tuple[Callable | None, in
     """What holds the bound of an enforced budget in a batch (None: nothing does), and the bound of a completion."""
     if job.enforce not in HELD:
         return None, job.settings["max_completion_length"]
-    from timecost.generation import BudgetGuard, end_ids
+    from timecost.forcing import BudgetGuard
+    from timecost.generation import end_ids
 
     bound, answer = thinking_bound(job.budget, job.enforce), job.settings["max_answer_tokens"]
     think_end, reopen = token_id(tokenizer, job.task.think_end), token_id(tokenizer, THINK_START)

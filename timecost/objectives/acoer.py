@@ -44,7 +44,7 @@ class Acoer:
     def __call__(self, correct: Tensor, cost: Tensor, *, update: bool = True) -> Tensor:
         is_correct = correct >= CORRECT
         length = float(cost[is_correct].mean()) if is_correct.any() else None
-        if self.budget is None and length is not None:
+        if update and self.budget is None and length is not None:
             self.budget = self.budget_ratio * length
         budget = float("inf") if self.budget is None else self.budget
         saved = 1 - (cost / budget).clamp(max=1.0)

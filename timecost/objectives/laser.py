@@ -25,10 +25,11 @@ def laser(correct: Tensor, cost: Tensor, *, target: float = 4096, bonus: float =
 class LaserD:
     """LASER-D: the target of a prompt is that of its level of difficulty, and follows the policy.
 
-    With K completions, a prompt of the level is expected to have C correct ones: at least 2K/3 when p >= 2/3, K/3 when
-    p >= 1/3, else 1. The target is the shortest length within which one of them is expected to fall: the 1/C quantile
-    of the lengths of correct completions at the level. The paper measures them on a set of its own every few steps;
-    here they are the last `window` correct completions of the roll-outs. A level without any has no target.
+    With K completions, a prompt of the level is expected to have C correct ones: 2K/3 when p >= 2/3, K/3 when p >= 1/3
+    (both rounded down), else 1. The target is the shortest length within which one of them is expected to fall: the 1/C
+    quantile of the lengths of correct completions at the level; the authors' code counts wrong ones too. The paper
+    measures them on a set of its own every few steps; here they are the last `window` correct completions of the
+    roll-outs. A level without any has no target.
 
     State: lengths for each level. Args: bonus (0.5), window (512 completions).
     """

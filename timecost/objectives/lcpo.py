@@ -39,10 +39,11 @@ def lcpo_max(
 ) -> Tensor:
     """c · clip(alpha (n − L) + delta, 0, 1), alpha = 3e-4 per token, delta = 0.5. Arguments as in `lcpo_exact`.
 
-    A correct answer just within its budget is worth delta, and more the shorter it is: n is a slope, not a bound.
+    A correct answer just within its budget is worth delta, and more the shorter it is: n is a slope, not a bound. One
+    without a bound (n infinite) is worth 1.
     """
     n, used = _asked(cost, budget, thinking)
-    return correct * (alpha * (n - used) + delta).clamp(0.0, 1.0)
+    return correct * torch.where(torch.isfinite(n), (alpha * (n - used) + delta).clamp(0.0, 1.0), 1.0)
 
 
 def _asked(cost: Tensor, budget: float | Tensor | None, thinking: Tensor | None) -> tuple[Tensor, Tensor]:

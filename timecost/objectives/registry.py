@@ -26,6 +26,7 @@ from timecost.objectives.shorter_better import shorter_better
 # What a caller may hand in with each batch; of these an objective declares what it wants as keyword arguments.
 CONTEXT = ("budget", "thinking", "effort", "time_elasticity", "problem_ids", "step", "max_length", "update")
 SIZES = ("budget", "target", "limits", "max_length", "cache")  # arguments in units of cost
+POSITIVE = (*SIZES, "span", "window", "steps_per_stage")  # the others may be 0, only `floor` below
 PRICES = {
     "linear": "price", "net": "price", "alp": "beta", "lcpo_exact": "alpha", "lcpo_max": "alpha",
     "shorter_better": "beta",
@@ -48,7 +49,7 @@ class Objective:
 
     Attributes: name; own, its arguments; asks, what of CONTEXT it wants with each batch. What a prompt asks for goes
     before an argument.
-    Raises UserError for a name or an argument that does not exist.
+    Raises UserError for a name or an argument that does not exist, and for a number out of range.
     """
 
     def __init__(self, name: str, **kwargs):
@@ -63,6 +64,12 @@ class Objective:
         ]
         if unknown := [argument for argument in kwargs if argument not in own]:
             raise UserError(f"objective {name} has no argument {unknown[0]!r}: it has {', '.join(own) or 'none'}")
+        for argument, value in kwargs.items():
+            numbers = [n for n in (value if isinstance(value, list | tuple) else [value]) if isinstance(n, int | float)]
+            positive = argument in POSITIVE
+            if argument != "floor" and any(n <= 0 if positive else n < 0 for n in numbers):
+                least = "positive" if positive else "at least 0"
+                raise UserError(f"objective {name}: {argument}={value} must be {least}")
         self.function = entry(**kwargs) if stateful else entry
         self.stateful = stateful
         called = keywords(self.function)

@@ -117,9 +117,9 @@ def verifier(path: Path, name: str, think_end: str) -> Callable[[list[str], list
     if name == "exact":
         return partial(verify_exact, think_end=think_end)
     if name == "math":
-        from timecost.verifiers.math import verify_math_batch
+        from timecost.verifiers.math import MathPolicy, verify_math_batch
 
-        return verify_math_batch
+        return partial(verify_math_batch, policy=MathPolicy(think_start=opens(think_end), think_end=think_end))
     module, colon, attribute = name.partition(":")
     if not colon:
         raise UserError(
@@ -137,12 +137,17 @@ def verifier(path: Path, name: str, think_end: str) -> Callable[[list[str], list
     return function
 
 
+def opens(think_end: str) -> str:
+    """What opens the thinking that `think_end` closes: the same without its slash, else `<think>`."""
+    return think_end.replace("/", "", 1) if "/" in think_end else "<think>"
+
+
 def verify_exact(completions: list[str], answers: list[str], think_end: str = "</think>") -> list[Verdict]:
     """Correct where what follows the last `think_end` or `####` is the answer, but for case and white space; where a
     `<think>` never closes there is none."""
     verdicts = []
     for completion, answer in zip(completions, answers, strict=True):
-        if "<think>" in completion.rpartition(think_end)[2]:
+        if opens(think_end) in completion.rpartition(think_end)[2]:
             verdicts.append(Verdict.incorrect("thinking never closed"))
             continue
         given = re.split(f"{re.escape(think_end)}|####", completion)[-1]
