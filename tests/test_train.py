@@ -171,7 +171,7 @@ def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tin
     from timecost.evaluation.evaluate import load_model
     from timecost.generation import generate
 
-    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 2"
+    task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 5"
     task += " --budgets 8 16 --max_completion_length 20"
     assert train(tmp_path, f"{task} {options}") == 0
     assert "added the tokens of budgets 8, 16 and inf" in capsys.readouterr().err
