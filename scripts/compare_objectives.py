@@ -19,12 +19,10 @@ for that objective's place. `levin` is always among the final ones.
 import argparse
 import json
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from reproduce_arithmetic import Run, make, origin
 
 OURS, BASELINE = "levin", "accuracy"

@@ -10,11 +10,9 @@ Writes docs/results/price.json. A run that is there is not made again.
 
 import argparse
 import statistics
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from compare_objectives import MARGIN, best_style, table_of, value
 from reproduce_arithmetic import ELASTICITIES, SEEDS, Results, Run, make, origin
 

@@ -10,12 +10,9 @@ validation, and everything is reported on test. Intervals are 95 %, by a bootstr
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
 from value_lab import LIMIT, TEST_SEED, Lab, solvable, suffix, unsolvable
 
 PRICES = [10 ** (-3.5 + k / 4) for k in range(9)]  # two decades, per thinking token

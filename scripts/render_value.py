@@ -19,7 +19,7 @@ it means: [value.md](value.md#measured). Brackets are 95 % intervals, by a boots
 
 `base` is the embedded base, frozen; `levin-0`, `-1`, `-2` are it after training by the recipe `arithmetic_levin`, three
 seeds, frozen. Each has a head fitted to thoughts on training problems; rivals are tuned and prices chosen on validation
-problems. `base, test problems of seed 23` is the base's head on problems that were drawn after it was last changed.
+problems. `test problems of seed 23` are others, drawn after the heads were last changed.
 """
 
 
@@ -78,7 +78,7 @@ def discrimination_section(models: dict) -> str:
                     [name, "now" if horizon == "0" else horizon,
                      *(f"{found[view]['pooled']:.3f}, {found[view]['within'][0]:.3f}" for view in ("head", *BLIND))]
                 )  # fmt: skip
-            many = model["matched"]["horizons"][horizon]
+        for horizon, many in model["matched"]["horizons"].items():
             matched.append(
                 [name, "now" if horizon == "0" else horizon, str(many["num_matched_pairs"]),
                  cell(many["head"]["matched"]),
@@ -90,7 +90,8 @@ def discrimination_section(models: dict) -> str:
             "AUROC in the pool, and within problems.\n",
             table(["model", "answer", "head", *BLIND], rows),
             "Within problems and at the same position, over pairs of thoughts of which one ends right and one wrong, "
-            "from 16 thoughts on each problem: the head's AUROC, and what it is above the others'.\n",
+            "from 16 thoughts on each problem, for an answer so many tokens from there: the head's AUROC, and what it "
+            "is above the others'.\n",
             table(["model", "answer", "pairs", "head", "above position", "above confidence", "above the answer's head"],
                   matched),
         ]
