@@ -59,8 +59,8 @@ MAY_IMPORT = {
     "checkpoints": {"errors"},
     "launch": {"recipes", *GROUND},
     "generation": {"forcing", "models", *MIDDLE},
-    "fit_cost": {"evaluation", "provenance", *MIDDLE},
-    "generate": {"generation", "evaluation", *MIDDLE},
+    "fit_cost": {"evaluation", "provenance", "loading", *MIDDLE},
+    "generate": {"generation", "loading", *MIDDLE},
     "evaluation": {
         "forcing",
         "provenance",
@@ -72,8 +72,8 @@ MAY_IMPORT = {
         *MIDDLE,
     },
     "train": {"provenance", "trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
-    "fit_value": {"evaluation", "generate", "generation", *MIDDLE},
-    "calibrate_value": {"evaluation", "fit_value", *MIDDLE},
+    "fit_value": {"evaluation", "generate", "generation", "loading", *MIDDLE},
+    "calibrate_value": {"fit_value", "loading", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }

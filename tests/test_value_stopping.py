@@ -38,9 +38,9 @@ def head(step_rule=StepRule(every=3), **fields) -> ValueHead:  # noqa: B008
 
 @pytest.fixture(scope="module")
 def loaded(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    return load_model(tiny_arithmetic)
+    return load_model_to_use(tiny_arithmetic)
 
 
 def test_below_every_price_nothing_is_stopped():

@@ -162,16 +162,16 @@ def run(argv: list[str]) -> None:
 
     import torch
 
-    from timecost.evaluation.evaluate import load_model
     from timecost.generate import as_prompt, read_prompts
     from timecost.generation import encode
+    from timecost.loading import load_model_to_use
     from timecost.value.fitting import FitConfig, fit_value_head
     from timecost.value.head import save_value_head
     from timecost.value.novelty import fit_novelty, question_features
     from timecost.value.probes import attends_alone, step_rule
 
     rows = [] if args.unsolvable_path is None else read_prompts(args.unsolvable_path)
-    model, tokenizer = load_model(args.model_name_or_path)
+    model, tokenizer = load_model_to_use(args.model_name_or_path)
     unsolvable = [{"prompt": as_prompt(row["prompt"], tokenizer), "answer": None} for row in rows]
     problems = load_rows(task, tokenizer, args.split, args.num_problems, args.seed)
     if args.num_problems is None:

@@ -68,11 +68,11 @@ def run(argv: list[str]) -> None:
     budgets = [parse_budget(row["budget"]) if "budget" in row else budget for row in rows]
 
     from timecost.cost import load_cost_model
-    from timecost.evaluation.evaluate import load_model
     from timecost.generation import check_options, generate
+    from timecost.loading import load_model_to_use
 
     check_options(args.enforce, not args.no_condition, budgets, args.max_answer_tokens)
-    model, tokenizer = load_model(args.model_name_or_path)
+    model, tokenizer = load_model_to_use(args.model_name_or_path)
     cost_model = load_cost_model(args.cost_model, model.config)
     prompts = [as_prompt(row["prompt"], tokenizer) for row in rows]
     options = {
