@@ -108,16 +108,15 @@ def load_stop_rule(model, args, cost_model) -> dict:
     """The value head beside the model and the rule for the price that was asked for, clipped to the calibrated one."""
     from timecost.tasks import resolve_model
     from timecost.value.head import load_value_head
-    from timecost.value.stopping import StopRule, held_safe, parse_price
+    from timecost.value.stopping import rule_at
 
-    rule = StopRule(
-        parse_price(args.price, cost_model), args.least_value, cost_model=cost_model, decline_novel=args.decline_novel
-    )
     head = load_value_head(model, args.value_head or resolve_model(args.model_name_or_path))
-    if not args.no_clip:
-        rule, said = held_safe(head, rule, args.task)
-        for line in said:
-            print(line, file=sys.stderr)
+    rule, said = rule_at(
+        args.price, cost_model, head, least_value=args.least_value, decline_novel=args.decline_novel,
+        clip=not args.no_clip, task=args.task,
+    )  # fmt: skip
+    for line in said:
+        print(line, file=sys.stderr)
     return {"value_head": head, "stop_rule": rule, "clip": False}  # it has been, and what there is to say was said
 
 
