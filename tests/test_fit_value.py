@@ -118,12 +118,13 @@ def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic)
     from dataclasses import replace
 
     from timecost.loading import load_model_to_use
+    from timecost.probing import load_rows, probe_problems
     from timecost.tasks import get_task
 
     task = replace(get_task("arithmetic"), exact_answer=False)
     model, tokenizer = load_model_to_use(tiny_arithmetic)
-    problems = [*fit_value.load_rows(task, tokenizer, "train", 3, 0), {"prompt": "a7b?3=<think>", "answer": None}]
-    traces = fit_value.probe_problems(
+    problems = [*load_rows(task, tokenizer, "train", 3, 0), {"prompt": "a7b?3=<think>", "answer": None}]
+    traces = probe_problems(
         model, tokenizer, task, problems, num_samples=2, num_probe_samples=2, max_probes=2, max_thinking_tokens=8,
         max_answer_tokens=4,
     )  # fmt: skip

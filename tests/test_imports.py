@@ -72,8 +72,9 @@ MAY_IMPORT = {
         *MIDDLE,
     },
     "train": {"provenance", "trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
-    "fit_value": {"evaluation", "generate", "generation", "loading", *MIDDLE},
-    "calibrate_value": {"fit_value", "loading", *MIDDLE},
+    "probing": {"evaluation", "generation", *MIDDLE},
+    "fit_value": {"evaluation", "generation", "loading", "probing", *MIDDLE},
+    "calibrate_value": {"loading", "probing", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }

@@ -35,8 +35,8 @@ def run(argv: list[str]) -> None:
 
     task = get_task(args.task)
     check_split(task.name, args.split, task.splits)
-    from timecost.fit_value import distinct, load_rows, probe_problems
     from timecost.loading import load_model_to_use
+    from timecost.probing import distinct, load_rows, probe_problems
     from timecost.value.calibration import calibrate
     from timecost.value.head import load_value_head, write_config
 

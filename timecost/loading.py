@@ -1,5 +1,6 @@
-"""What commands start from, checked: a task's problems, a model and its tokenizer, to train or to use as they are."""
+"""What commands start from, checked: problems or prompts, a model and its tokenizer, to train or to use as they are."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,40 @@ def load_problems(
             if value is None or not str(value).strip():
                 raise UserError(f"task {task.name}, split {split}: row {row} has no {column}: complete or remove it")
     return dataset
+
+
+def read_prompts(path: str) -> list[dict]:
+    """The rows of a JSONL file. Raises UserError for one that is not an object with a prompt."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict) or not row.get("prompt"):
+            raise UserError(f'{path}, line {number}: no prompt; a line is {{"prompt": "..."}}')
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path} holds no prompts")
+    return rows
+
+
+def as_prompt(prompt, tokenizer):
+    """A question as a message where the tokenizer has a chat template, as it is elsewhere.
+
+    Raises UserError for messages where it has none.
+    """
+    if isinstance(prompt, str) and tokenizer.chat_template:
+        return [{"role": "user", "content": prompt}]
+    if not isinstance(prompt, str) and not tokenizer.chat_template:
+        raise UserError("the model has no chat template: give prompts as text, not as messages")
+    return prompt
 
 
 def load_tokenizer_to_train(model_args, trust_remote_code: bool = False):
