@@ -102,9 +102,9 @@ def main() -> None:
     parser.add_argument("--output_path", type=Path)
     args = parser.parse_args()
 
-    from timecost.evaluation.evaluate import device, load_model
     from timecost.evaluation.results import write_json
     from timecost.evaluation.runner import Settings, make_jobs
+    from timecost.loading import device, load_model_to_use
     from timecost.provenance import provenance
     from timecost.tasks import get_task
 
@@ -113,7 +113,7 @@ def main() -> None:
         return make_jobs("m", get_task(task), [None], Settings(**settings), conversational=chat, model={})[0]
 
     cases = []
-    model, tokenizer = load_model("arithmetic_base")
+    model, tokenizer = load_model_to_use("arithmetic_base")
     settings = {"num_problems": args.num_problems, "num_samples": 2, "batch_size": 128}
     cases.append((model, tokenizer, job_of("arithmetic", tokenizer, **settings), 128))
     model, tokenizer = random_qwen3(args.hidden_size, args.num_layers, args.vocab_size)

@@ -80,11 +80,11 @@ def decoding(model, prompts, step_rule, think_end_id: int, num_tokens: int, roun
 
 
 def embedded(rounds: int) -> dict:
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
     from timecost.tasks import get_task
     from timecost.value.probes import step_rule
 
-    model, tokenizer = load_model("arithmetic_base")
+    model, tokenizer = load_model_to_use("arithmetic_base")
     task = get_task("arithmetic")
     prompts = [tokenizer(row["prompt"], return_tensors="pt")["input_ids"] for row in task.load("test", 8)]
     think_end = tokenizer.convert_tokens_to_ids("</think>")

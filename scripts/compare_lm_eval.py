@@ -144,8 +144,8 @@ def scores(task_name: str, tokenizer, rows: list[dict], work: Path, budget) -> d
 
 def completions(folder: str, tokenizer, file: Path, num_problems: int, max_tokens: int) -> dict:
     """How many greedy completions of an untrained model agree, through the harness and through our sampler."""
-    from timecost.evaluation.evaluate import load_model
     from timecost.evaluation.sampling import sample_batch
+    from timecost.loading import load_model_to_use
     from timecost.tasks import get_task
 
     found = harness(
@@ -153,7 +153,7 @@ def completions(folder: str, tokenizer, file: Path, num_problems: int, max_token
         batch_size=1, limit=num_problems, gen_kwargs={"max_gen_toks": max_tokens},
     )  # fmt: skip
     theirs = {sample["doc_id"]: sample["resps"][0][0] for sample in found}
-    model, tokenizer = load_model(folder)
+    model, tokenizer = load_model_to_use(folder)
     same = 0
     for i, problem in enumerate(list(get_task("gsm8k").load("test"))[:num_problems]):
         ids = tokenizer(our_prompt(tokenizer, problem, 64), add_special_tokens=False)["input_ids"]

@@ -32,12 +32,12 @@ def sample(model_path: str, requests: list, num_problems: int, num_samples: int,
         return
     import torch
 
-    from timecost.evaluation.evaluate import load_model
     from timecost.generation import generate
+    from timecost.loading import load_model_to_use
     from timecost.tasks import arithmetic
 
     torch.set_num_threads(1)
-    model, tokenizer = load_model(model_path)
+    model, tokenizer = load_model_to_use(model_path)
     problems = arithmetic.problems("test", num_problems)
     order = sorted(range(num_problems), key=lambda i: len(problems[i].prompt))
     jobs = [i for i in order for _ in range(num_samples)]

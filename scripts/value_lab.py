@@ -64,11 +64,11 @@ class Lab:
     """One model, its task, and what has been sampled from it."""
 
     def __init__(self, path: str, cache: Path):
-        from timecost.evaluation.evaluate import load_model
+        from timecost.loading import load_model_to_use
         from timecost.tasks import get_task
         from timecost.value.probes import step_rule
 
-        self.model, self.tokenizer, self.path = *load_model(path), path
+        self.model, self.tokenizer, self.path = *load_model_to_use(path), path
         self.task, self.cache = get_task("arithmetic"), cache
         self.rule = step_rule(self.tokenizer, self.task.step_end)
         self.think_end, self.eos = self.tokenizer.convert_tokens_to_ids("</think>"), self.tokenizer.eos_token_id

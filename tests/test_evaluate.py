@@ -5,7 +5,6 @@ import json
 import pytest
 
 from timecost.errors import UserError
-from timecost.evaluation import evaluate as module
 from timecost.evaluation.evaluate import evaluate, run
 from timecost.evaluation.records import compare, compare_all, make_record, pick_reference
 from timecost.evaluation.results import read_results, read_samples, write_results
@@ -173,17 +172,3 @@ def test_wrong_options_are_one_line(tiny_arithmetic, tmp_path, options, message)
     with pytest.raises(UserError, match=message) as error:
         run([*argv, *options])
     assert "\n" not in str(error.value)
-
-
-def test_folders_without_a_model_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="holds no config.json"):
-        module.load_model(str(tmp_path))
-    (tmp_path / "checkpoint-5").mkdir()
-    with pytest.raises(UserError, match="did you mean '.*checkpoint-5'"):
-        module.load_model(str(tmp_path))
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="no weights"):
-        module.load_model(str(tmp_path))
-    (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match="no tokenizer"):
-        module.load_model(str(tmp_path))

@@ -63,13 +63,13 @@ def with_calibration(folder, price):
 
 
 def test_generation_clips_to_the_calibrated_price(folder, capsys):
-    from timecost.evaluation.evaluate import load_model
     from timecost.generation import generate as generate_replies
+    from timecost.loading import load_model_to_use
     from timecost.value.head import load_value_head
     from timecost.value.stopping import StopRule
 
     with_calibration(folder, 0.1)
-    model, tokenizer = load_model(folder)
+    model, tokenizer = load_model_to_use(folder)
     head = load_value_head(model, folder)
     with pytest.warns(UserWarning, match="held at the calibrated 0.1 per thinking token"):
         (reply,) = generate_replies(
@@ -89,7 +89,7 @@ def test_generation_clips_to_the_calibrated_price(folder, capsys):
 
 
 def test_problems_that_nothing_solves_lower_the_forecast_of_their_kind(tmp_path, capsys):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
     from timecost.value.head import load_value_head
     from timecost.value.novelty import question_features
 
@@ -99,7 +99,7 @@ def test_problems_that_nothing_solves_lower_the_forecast_of_their_kind(tmp_path,
     fit_value.run(["--model_name_or_path", "arithmetic_base", "--task", "arithmetic", "--output_dir", str(tmp_path),
                    "--unsolvable_path", str(tmp_path / "unsolvable.jsonl"), "--no_peek", *small])  # fmt: skip
     assert "120 thoughts on 120 problems" in capsys.readouterr().out
-    model, tokenizer = load_model("arithmetic_base")
+    model, tokenizer = load_model_to_use("arithmetic_base")
     head = load_value_head(model, tmp_path)
 
     @torch.no_grad()
@@ -117,13 +117,14 @@ def test_problems_that_nothing_solves_lower_the_forecast_of_their_kind(tmp_path,
 def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic):
     from dataclasses import replace
 
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
+    from timecost.probing import load_rows, probe_problems
     from timecost.tasks import get_task
 
     task = replace(get_task("arithmetic"), exact_answer=False)
-    model, tokenizer = load_model(tiny_arithmetic)
-    problems = [*fit_value.load_rows(task, tokenizer, "train", 3, 0), {"prompt": "a7b?3=<think>", "answer": None}]
-    traces = fit_value.probe_problems(
+    model, tokenizer = load_model_to_use(tiny_arithmetic)
+    problems = [*load_rows(task, tokenizer, "train", 3, 0), {"prompt": "a7b?3=<think>", "answer": None}]
+    traces = probe_problems(
         model, tokenizer, task, problems, num_samples=2, num_probe_samples=2, max_probes=2, max_thinking_tokens=8,
         max_answer_tokens=4,
     )  # fmt: skip

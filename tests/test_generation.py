@@ -13,9 +13,9 @@ THINK_END, EOS, DIGIT, THINK = 5, 2, 6, 4
 
 @pytest.fixture(scope="module")
 def loaded(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    model, tokenizer = load_model(tiny_arithmetic)
+    model, tokenizer = load_model_to_use(tiny_arithmetic)
     model.config.budgets = [8, 16]
     return model, tokenizer
 
@@ -113,9 +113,9 @@ def test_an_answer_that_was_cut_is_told(loaded):
 
 
 def test_a_model_without_budget_tokens_is_told_and_can_be_cut(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    loaded = load_model(tiny_arithmetic)
+    loaded = load_model_to_use(tiny_arithmetic)
     with pytest.raises(UserError, match="no budget tokens"):
         ask(loaded, [8] * 3)
     assert all(reply.thinking_tokens <= 5 for reply in ask(loaded, [5] * 3, condition=False))
@@ -141,9 +141,9 @@ def test_options_that_contradict_each_other(loaded, budgets, options, message):
 
 def test_a_chat_model_gets_its_budget_in_the_last_user_message(tiny_qwen3):
     from timecost.budget import add_budget_tokens
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    model, tokenizer = load_model(tiny_qwen3)
+    model, tokenizer = load_model_to_use(tiny_qwen3)
     add_budget_tokens(model, tokenizer, (8, 16))
     chat = [{"role": "user", "content": "1+1?"}]
     replies = generate(model, tokenizer, [chat, chat], [8, 0], max_answer_tokens=4)

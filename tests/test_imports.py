@@ -59,8 +59,8 @@ MAY_IMPORT = {
     "checkpoints": {"errors"},
     "launch": {"recipes", *GROUND},
     "generation": {"forcing", "models", *MIDDLE},
-    "fit_cost": {"evaluation", "provenance", *MIDDLE},
-    "generate": {"generation", "evaluation", *MIDDLE},
+    "fit_cost": {"evaluation", "provenance", "loading", *MIDDLE},
+    "generate": {"generation", "loading", *MIDDLE},
     "evaluation": {
         "forcing",
         "provenance",
@@ -72,8 +72,9 @@ MAY_IMPORT = {
         *MIDDLE,
     },
     "train": {"provenance", "trainer", "model_card", "progress", "config", "loading", "checkpoints", "launch", *MIDDLE},
-    "fit_value": {"evaluation", "generate", "generation", *MIDDLE},
-    "calibrate_value": {"evaluation", "fit_value", *MIDDLE},
+    "probing": {"evaluation", "generation", *MIDDLE},
+    "fit_value": {"evaluation", "generation", "loading", "probing", *MIDDLE},
+    "calibrate_value": {"loading", "probing", *MIDDLE},
     "demo": {"train", "evaluation", "loading", *MIDDLE},
     "cli": GROUND,  # finds the module of a command by its name
 }

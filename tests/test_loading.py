@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from timecost.errors import UserError
-from timecost.loading import load_model, load_problems, load_tokenizer
+from timecost.loading import load_model_to_train, load_model_to_use, load_problems, load_tokenizer_to_train
 from timecost.tasks import ARITHMETIC
 
 
@@ -58,19 +58,19 @@ def model_args(folder, **kwargs):
 def test_a_model_and_its_tokenizer(tiny_arithmetic):
     import torch
 
-    assert load_model(model_args(tiny_arithmetic)).dtype == torch.float32
-    assert load_model(model_args(tiny_arithmetic, dtype="bfloat16")).dtype == torch.bfloat16
-    assert load_tokenizer(model_args(tiny_arithmetic)).padding_side == "left"
+    assert load_model_to_train(model_args(tiny_arithmetic)).dtype == torch.float32
+    assert load_model_to_train(model_args(tiny_arithmetic, dtype="bfloat16")).dtype == torch.bfloat16
+    assert load_tokenizer_to_train(model_args(tiny_arithmetic)).padding_side == "left"
 
 
 def test_an_adapter_is_not_trained_over(tiny_arithmetic, tmp_path):
     from peft import LoraConfig, get_peft_model
 
-    model = get_peft_model(load_model(model_args(tiny_arithmetic)), LoraConfig(r=2, target_modules=["q_proj"]))
+    model = get_peft_model(load_model_to_train(model_args(tiny_arithmetic)), LoraConfig(r=2, target_modules=["q_proj"]))
     model.save_pretrained(tmp_path)
-    load_tokenizer(model_args(tiny_arithmetic)).save_pretrained(tmp_path)
+    load_tokenizer_to_train(model_args(tiny_arithmetic)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="is an adapter, which training would replace: merge it"):
-        load_model(model_args(str(tmp_path)))
+        load_model_to_train(model_args(str(tmp_path)))
 
 
 def cut_weights(folder):
@@ -94,17 +94,26 @@ def test_a_model_folder_that_cannot_be_loaded(tiny_arithmetic, tmp_path, damage,
     folder = Path(shutil.copytree(tiny_arithmetic, tmp_path / "model"))
     damage(folder)
     with pytest.raises(UserError, match=message) as error:
-        load_model(model_args(folder))
+        load_model_to_train(model_args(folder))
     assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=message.replace("cannot be loaded", "cannot load model")) as error:
+        load_model_to_use(str(folder))
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_named_in_place_of_its_checkpoint(tmp_path):
+    (tmp_path / "checkpoint-5").mkdir()
+    with pytest.raises(UserError, match="holds no config.json: did you mean '.*checkpoint-5'"):
+        load_model_to_use(str(tmp_path))
 
 
 def test_a_model_that_is_nowhere():
     with pytest.raises(UserError, match="'nobody/nothing' cannot be loaded"):
-        load_tokenizer(model_args("nobody/nothing"))
+        load_tokenizer_to_train(model_args("nobody/nothing"))
     with pytest.raises(UserError, match="no model: set model_name_or_path"):
-        load_model(model_args(""))
+        load_model_to_train(model_args(""))
 
 
 def test_quantized_training_is_refused(tiny_arithmetic):
     with pytest.raises(UserError, match="quantized"):
-        load_model(model_args(tiny_arithmetic, load_in_4bit=True))
+        load_model_to_train(model_args(tiny_arithmetic, load_in_4bit=True))

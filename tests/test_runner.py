@@ -163,9 +163,9 @@ def test_each_budget_is_sampled_once(with_ladder, tmp_path, sampled):
 
 
 def test_the_budget_stands_in_the_prompt_or_the_baseline_in_its_place(with_ladder):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    model, tokenizer = load_model(with_ladder)
+    model, tokenizer = load_model_to_use(with_ladder)
 
     def asked(budget, baseline=None):
         settings = runner.Settings(num_problems=1, baseline=baseline, max_completion_length=32)

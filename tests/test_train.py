@@ -139,7 +139,7 @@ def test_a_summary_says_what_was_never_known(tmp_path):
 
 
 def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
     from timecost.models.bmojo import BMojoConfig, BMojoForCausalLM
     from timecost.tasks.arithmetic import build_tokenizer
 
@@ -152,7 +152,7 @@ def test_a_bmojo_trains_and_loads_like_any_model(train, tmp_path):
     BMojoForCausalLM(config).save_pretrained(tmp_path / "start")
     tokenizer.save_pretrained(tmp_path / "start")
     assert train(tmp_path / "out", f"--max_steps 2 --model_name_or_path {tmp_path / 'start'}") == 0
-    model, _ = load_model(str(tmp_path / "out"))
+    model, _ = load_model_to_use(str(tmp_path / "out"))
     before = BMojoForCausalLM.from_pretrained(tmp_path / "start")
     assert type(model) is BMojoForCausalLM
     assert not (model.get_input_embeddings().weight == before.get_input_embeddings().weight).all()
@@ -168,17 +168,19 @@ def test_another_copy_of_the_model_without_the_new_tokens_is_refused(train, tiny
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "--use_peft --lora_r 4 --lora_target_modules q_proj v_proj"])
 def test_a_model_gets_the_tokens_of_the_budgets_that_it_is_trained_on(train, tiny_qwen3, tmp_path, capsys, options):
-    from timecost.evaluation.evaluate import load_model
     from timecost.generation import generate
+    from timecost.loading import load_model_to_use
 
     task = f"--task toy_task:CHAT --model_name_or_path {tiny_qwen3} --max_steps 5"
     task += " --budgets 8 16 --max_completion_length 20"
     assert train(tmp_path, f"{task} {options}") == 0
     assert "added the tokens of budgets 8, 16 and inf" in capsys.readouterr().err
-    model, tokenizer = load_model(str(tmp_path))
+    model, tokenizer = load_model_to_use(str(tmp_path))
     (reply,) = generate(model, tokenizer, [[{"role": "user", "content": "1+1?"}]], [12], max_answer_tokens=4)
     assert reply.rung == 8 and reply.thinking_tokens <= 12
-    (before, after) = (load_model(folder)[0].get_input_embeddings().weight for folder in (tiny_qwen3, str(tmp_path)))
+    (before, after) = (
+        load_model_to_use(folder)[0].get_input_embeddings().weight for folder in (tiny_qwen3, str(tmp_path))
+    )
     rows = after[len(before) :] if not options else after[-3:]
     assert len(rows) == 3 and not (rows[0] == rows[1]).all(), "the rows of the new tokens were trained"
 

@@ -12,9 +12,9 @@ PROMPT = [1, 7, 8]
 
 @pytest.fixture(scope="module")
 def model(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    return load_model(tiny_arithmetic)[0]
+    return load_model_to_use(tiny_arithmetic)[0]
 
 
 class Foretells(ValueHead):

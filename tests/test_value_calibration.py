@@ -14,7 +14,7 @@ from timecost.value.calibration import (
     largest_safe_price,
 )  # fmt: skip
 from timecost.value.head import ValueHead, ValueHeadConfig
-from timecost.value.stopping import safe_price
+from timecost.value.stopping import StopRule, held_safe
 
 
 def test_230_problems_without_a_harm_are_about_enough_for_one_percent():
@@ -63,7 +63,7 @@ def test_what_could_not_be_judged_does_not_count():
     head = stops_everywhere()
     found = calibrate(head, make_traces(harmed + unknown), task="x", prices=(0.1,))
     assert (found["price"], found["num_problems"], found["num_harms"]) == (None, 200, 5)
-    assert safe_price(head) == -1, "below every price: nothing is stopped"
+    assert held_safe(head, StopRule(0.0))[0].highest == -1, "below every price: nothing is stopped"
 
 
 def test_sampled_answers_are_judged_by_the_accuracy_lost():

@@ -13,9 +13,9 @@ from timecost.value.probes import StateReader, StepRule
 
 @pytest.fixture(scope="module")
 def model(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    return load_model(tiny_arithmetic)[0]
+    return load_model_to_use(tiny_arithmetic)[0]
 
 
 def head(**fields) -> ValueHead:

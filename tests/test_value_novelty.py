@@ -38,9 +38,9 @@ def test_directions_beyond_the_largest_share_a_variance(monkeypatch):
 
 
 def test_a_question_is_the_mean_of_its_tokens(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    model, _ = load_model(tiny_arithmetic)
+    model, _ = load_model_to_use(tiny_arithmetic)
     weight = model.get_input_embeddings().weight
     found = question_features(model, [[5, 7], [9]])
     torch.testing.assert_close(found, torch.stack([(weight[5] + weight[7]) / 2, weight[9]]).detach())

@@ -23,9 +23,9 @@ THINK_END, EOS = 5, 2
 
 @pytest.fixture(scope="module")
 def base():
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    return load_model("arithmetic_base")
+    return load_model_to_use("arithmetic_base")
 
 
 def trace(tokenizer, problem: int, prompt: str, thinking: str) -> Trace:

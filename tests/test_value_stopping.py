@@ -21,7 +21,7 @@ from timecost.value.stopping import (
     open_margin,
     parse_price,
     price_per_token,
-    safe_price,
+    rule_at,
 )  # fmt: skip
 
 PROMPTS = ["a7b-3=<think>", "a7b-3c*2d+1e-4=<think>"]
@@ -38,9 +38,9 @@ def head(step_rule=StepRule(every=3), **fields) -> ValueHead:  # noqa: B008
 
 @pytest.fixture(scope="module")
 def loaded(tiny_arithmetic):
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
 
-    return load_model(tiny_arithmetic)
+    return load_model_to_use(tiny_arithmetic)
 
 
 def test_below_every_price_nothing_is_stopped():
@@ -118,14 +118,16 @@ def test_margins_at_a_price_for_each_boundary_are_those_at_each_price():
 
 def test_a_price_is_held_at_the_calibrated_one_and_another_task_warned_of():
     calibrated = head(calibration={"task": "arithmetic", "price": 0.005})
-    rule, said = held_safe(calibrated, StopRule(0.02), "arithmetic")
+    rule, said = rule_at("0.02/token", TokenCost(), calibrated, task="arithmetic")
     assert price_per_token(rule) == 0.005 and "held at the calibrated 0.005" in said[0]
-    rule, said = held_safe(calibrated, StopRule(0.001))
+    rule, said = rule_at(0.001, TokenCost(), calibrated)
     assert price_per_token(rule) == 0.001 and not said
-    with pytest.warns(UserWarning, match="calibrated on arithmetic, not on gsm8k"):
-        safe_price(calibrated, "gsm8k")
-    with pytest.warns(UserWarning, match="not calibrated"):
-        assert safe_price(head()) == float("inf")
+    rule, said = rule_at(0.02, TokenCost(), calibrated, clip=False, task="gsm8k")
+    assert price_per_token(rule) == 0.02 and not said
+    _, (line,) = rule_at(0.001, TokenCost(), calibrated, task="gsm8k")
+    assert line.startswith("warning: ") and "calibrated on arithmetic, not on gsm8k" in line
+    rule, (line,) = held_safe(head(), StopRule(0.02), mark="")
+    assert price_per_token(rule) == 0.02 and line.startswith("the value head is not calibrated")
 
 
 def test_a_price_per_second_by_hand():

@@ -35,13 +35,13 @@ def run(argv: list[str]) -> None:
 
     task = get_task(args.task)
     check_split(task.name, args.split, task.splits)
-    from timecost.evaluation.evaluate import load_model
-    from timecost.fit_value import distinct, load_rows, probe_problems
+    from timecost.loading import load_model_to_use
+    from timecost.probing import distinct, load_rows, probe_problems
     from timecost.value.calibration import calibrate
     from timecost.value.head import load_value_head, write_config
 
     folder = args.value_head or resolve_model(args.model_name_or_path)
-    model, tokenizer = load_model(args.model_name_or_path)
+    model, tokenizer = load_model_to_use(args.model_name_or_path)
     head = load_value_head(model, folder)
     if (head.config.task, head.config.split) == (task.name, args.split):
         raise UserError(f"the head was fitted on {task.name}, split {args.split}: calibrate on problems new to it")

@@ -34,11 +34,11 @@ def run(argv: list[str]) -> None:
         raise UserError("batch_size must be at least 1, and max_seconds positive")
     if not args.output_path.endswith(".json"):
         raise UserError(f"--output_path {args.output_path} must end in .json")
-    from timecost.evaluation.evaluate import load_model
     from timecost.evaluation.results import make_folder, write_json
+    from timecost.loading import load_model_to_use
     from timecost.provenance import provenance
 
-    model, _ = load_model(args.model_name_or_path)
+    model, _ = load_model_to_use(args.model_name_or_path)
     longest = getattr(model.config, "max_position_embeddings", None) or 256
     context = args.context or min(256, longest)
     if not 64 <= context <= longest:

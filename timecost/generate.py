@@ -12,6 +12,7 @@ from pathlib import Path
 
 from timecost.budget import parse_budget
 from timecost.errors import UserError
+from timecost.loading import as_prompt, load_model_to_use, read_prompts
 from timecost.options import Parser
 
 
@@ -68,11 +69,10 @@ def run(argv: list[str]) -> None:
     budgets = [parse_budget(row["budget"]) if "budget" in row else budget for row in rows]
 
     from timecost.cost import load_cost_model
-    from timecost.evaluation.evaluate import load_model
     from timecost.generation import check_options, generate
 
     check_options(args.enforce, not args.no_condition, budgets, args.max_answer_tokens)
-    model, tokenizer = load_model(args.model_name_or_path)
+    model, tokenizer = load_model_to_use(args.model_name_or_path)
     cost_model = load_cost_model(args.cost_model, model.config)
     prompts = [as_prompt(row["prompt"], tokenizer) for row in rows]
     options = {
@@ -108,48 +108,16 @@ def load_stop_rule(model, args, cost_model) -> dict:
     """The value head beside the model and the rule for the price that was asked for, clipped to the calibrated one."""
     from timecost.tasks import resolve_model
     from timecost.value.head import load_value_head
-    from timecost.value.stopping import StopRule, held_safe, parse_price
+    from timecost.value.stopping import rule_at
 
-    rule = StopRule(
-        parse_price(args.price, cost_model), args.least_value, cost_model=cost_model, decline_novel=args.decline_novel
-    )
     head = load_value_head(model, args.value_head or resolve_model(args.model_name_or_path))
-    if not args.no_clip:
-        rule, said = held_safe(head, rule, args.task)
-        for line in said:
-            print(line, file=sys.stderr)
+    rule, said = rule_at(
+        args.price, cost_model, head, least_value=args.least_value, decline_novel=args.decline_novel,
+        clip=not args.no_clip, task=args.task,
+    )  # fmt: skip
+    for line in said:
+        print(line, file=sys.stderr)
     return {"value_head": head, "stop_rule": rule, "clip": False}  # it has been, and what there is to say was said
-
-
-def read_prompts(path: str) -> list[dict]:
-    """The rows of a JSONL file. Raises UserError for one that is not an object with a prompt."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from error
-        if not isinstance(row, dict) or not row.get("prompt"):
-            raise UserError(f'{path}, line {number}: no prompt; a line is {{"prompt": "..."}}')
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path} holds no prompts")
-    return rows
-
-
-def as_prompt(prompt, tokenizer):
-    """A question as a message where the tokenizer has a chat template, as it is elsewhere."""
-    if isinstance(prompt, str) and tokenizer.chat_template:
-        return [{"role": "user", "content": prompt}]
-    if not isinstance(prompt, str) and not tokenizer.chat_template:
-        raise UserError("the model has no chat template: give prompts as text, not as messages")
-    return prompt
 
 
 def streamer(tokenizer):

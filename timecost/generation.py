@@ -135,9 +135,9 @@ def generate(
         if num_beams > 1:
             raise UserError("a value head follows one line of thought: leave num_beams at 1")
         if clip:
-            stop_rule, said = held_safe(value_head, stop_rule)
+            stop_rule, said = held_safe(value_head, stop_rule, mark="")
             for line in said:
-                warnings.warn(line.removeprefix("warning: "), stacklevel=2)
+                warnings.warn(line, stacklevel=2)
         decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0], lengths)
         processors.append(decider)
     with decider, plain_sampling(model), torch.random.fork_rng(devices), torch.inference_mode():

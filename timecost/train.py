@@ -85,7 +85,7 @@ def train(argv: list[str]) -> None:
     from timecost.config import TimeCostConfig
     from timecost.effort import add_effort_tokens, effort_token
     from timecost.launch import check_world_size
-    from timecost.loading import load_model, load_problems, load_tokenizer
+    from timecost.loading import load_model_to_train, load_problems, load_tokenizer_to_train
     from timecost.model_card import training_facts, write_card
     from timecost.progress import SummaryLine
     from timecost.prompt_tokens import think_end_id
@@ -108,7 +108,7 @@ def train(argv: list[str]) -> None:
             f"think_end is {config.think_end!r}, and task {task.name} judges what follows {task.think_end!r}: set "
             f"--think_end to that, or train on a task of your own (a .yaml file) that has the model's think_end"
         )
-    tokenizer = load_tokenizer(model_args, config.trust_remote_code)
+    tokenizer = load_tokenizer_to_train(model_args, config.trust_remote_code)
     think_end_id(tokenizer, config.think_end)
     chat = tokenizer.chat_template is not None
     evaluates = config.eval_strategy != "no" or config.eval_on_start
@@ -117,7 +117,7 @@ def train(argv: list[str]) -> None:
     peft_config = get_peft_config(model_args)
     saver = checkpoints.CheckpointCallback(config.save_total_limit)
     config.save_total_limit = None  # the callback removes old checkpoints, once the new one is complete
-    model = load_model(model_args, config.trust_remote_code, config.model_init_kwargs)
+    model = load_model_to_train(model_args, config.trust_remote_code, config.model_init_kwargs)
     token_ids = []
     if config.budgets and not getattr(model.config, "budgets", None):
         if known := rungs_in(tokenizer):

@@ -8,7 +8,6 @@ docs/evaluation.md defines every measure.
 
 import contextlib
 import hashlib
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,10 +15,11 @@ from pathlib import Path
 
 from timecost.budget import parse_budget
 from timecost.cost import in_unit, load_cost_model, singular, unit_of
-from timecost.errors import UserError, is_disk_full, nearest
+from timecost.errors import UserError, nearest
 from timecost.evaluation.records import pick_reference
 from timecost.evaluation.results import key_of, read_samples
 from timecost.evaluation.runner import BASELINES, Job, Settings, make_jobs, processes, run_jobs
+from timecost.loading import device, find_model, load_model_to_use, load_tokenizer_to_use
 from timecost.options import Parser
 
 
@@ -69,7 +69,7 @@ def run_all(
     for task in found.values():
         check_split(task.name, settings.split, task.splits)
     name = str(model_name_or_path)
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer_to_use(name)
     label = (label or name.rstrip("/")) + (f" ({settings.baseline})" if settings.baseline else "")
     model = {"model_name_or_path": name, "model_fingerprint": model_fingerprint(name), "device": device().split(":")[0]}
     head = value_settings(name, settings) if prices else None
@@ -80,7 +80,7 @@ def run_all(
             label, task, budgets, settings, conversational=conversational, model=model, prices=prices, head=head
         )
     return run_jobs(
-        output_path, jobs, lambda: load_model(name), overwrite=overwrite, report=report,
+        output_path, jobs, lambda: load_model_to_use(name), overwrite=overwrite, report=report,
         references={found[task].name: rows for task, rows in (references or {}).items() if rows is not None},
     )  # fmt: skip
 
@@ -158,77 +158,6 @@ def value_settings(name: str, settings: Settings) -> dict:
     }  # fmt: skip
 
 
-# The model ------------------------------------------------------------------------------------------------------------
-
-
-def load_model(model_name_or_path: str):
-    """Model, on this process's GPU if there is one, and tokenizer, from a folder or a name.
-
-    Raises UserError when the folder is missing, holds no weights, or what it holds cannot be loaded.
-    """
-    tokenizer = load_tokenizer(model_name_or_path)
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    import timecost.models.bmojo  # noqa: F401  registers the class
-
-    path = find_model(model_name_or_path)
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        # half precision is slower than float32 on most processors
-        dtype = torch.float32 if device() == "cpu" else "auto"
-        with one_line_of_loading(model_name_or_path):
-            if (Path(path) / "adapter_config.json").is_file():
-                model = load_adapter(path, tokenizer, dtype)
-            else:
-                model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-    return model.to(device()).eval(), tokenizer
-
-
-def load_tokenizer(model_name_or_path: str):
-    """The tokenizer of a model, padding on the left. Raises UserError like `load_model`."""
-    path = find_model(model_name_or_path)
-    from transformers import AutoTokenizer
-
-    import timecost.models.bmojo  # noqa: F401  registers the class
-
-    with one_line_of_loading(model_name_or_path):
-        return AutoTokenizer.from_pretrained(path, padding_side="left")
-
-
-def find_model(model_name_or_path: str) -> str:
-    from timecost.loading import check_model_path
-    from timecost.tasks import resolve_model
-
-    return check_model_path(resolve_model(str(model_name_or_path)))
-
-
-@contextlib.contextmanager
-def one_line_of_loading(name: str):
-    """Turns what transformers raises for a model that it cannot load into a UserError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        if is_disk_full(error):
-            raise
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"cannot load model '{name}': {line[:300]}") from error
-
-
-def device() -> str:
-    """Where this process computes: its GPU, by the rank that the launcher gives it on this machine, or the CPU."""
-    import torch
-
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if torch.cuda.is_available() else "cpu"
-
-
 def model_fingerprint(model_name_or_path: str) -> str:
     """What tells a model from another under the same path: a hash of its configuration and of parts of its weights.
 
@@ -250,18 +179,6 @@ def model_fingerprint(model_name_or_path: str) -> str:
                 file.seek(i * (size - 2**14) // 63)
                 digest.update(file.read(2**14))
     return digest.hexdigest()[:16]
-
-
-def load_adapter(path: str, tokenizer, dtype):
-    """An adapter on its base, with the rows of tokens that training added and what they stand for."""
-    from peft import AutoPeftModelForCausalLM
-
-    from timecost.budget import rungs_in
-    from timecost.effort import efforts_in
-
-    model = AutoPeftModelForCausalLM.from_pretrained(path, dtype=dtype)
-    model.config.budgets, model.config.efforts = rungs_in(tokenizer), efforts_in(tokenizer)
-    return model
 
 
 # Command line ---------------------------------------------------------------------------------------------------------

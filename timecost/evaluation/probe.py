@@ -68,11 +68,11 @@ def probe_model(
 ) -> tuple[list[dict], dict | None]:
     """The samples of a model with the values of their steps and what its memory kept, and its head's measures on all
     problems, if it has one."""
-    from timecost.evaluation.evaluate import load_model
+    from timecost.loading import load_model_to_use
     from timecost.tasks import resolve_model
     from timecost.value.head import has_value_head, load_value_head
 
-    model, tokenizer = load_model(model_name)
+    model, tokenizer = load_model_to_use(model_name)
     rows = [row for record in records for key, row in first.get(key_of(record), {}).items() if key in chosen]
     rows, traces = read_rows(model, tokenizer, task, rows)
     out = [dict(row) for row in rows]

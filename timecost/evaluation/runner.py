@@ -365,19 +365,16 @@ def value_of(model, tokenizer, job: Job) -> Callable | None:
     from timecost.generation import end_ids
     from timecost.tasks import resolve_model
     from timecost.value.head import load_value_head
-    from timecost.value.stopping import StopRule, ValueGuard, held_safe, parse_price
+    from timecost.value.stopping import ValueGuard, rule_at
 
     settings = job.settings
     head = load_value_head(model, settings["value_head"] or resolve_model(settings["model_name_or_path"]))
-    cost_model = load_cost_model(settings["cost_model"], model.config)
-    rule = StopRule(
-        parse_price(job.price, cost_model), settings["least_value"], cost_model=cost_model,
-        decline_novel=settings["decline_novel"],
+    rule, said = rule_at(
+        job.price, load_cost_model(settings["cost_model"], model.config), head, task=job.task.name,
+        **{name: settings[name] for name in ("least_value", "decline_novel", "clip")},
     )  # fmt: skip
-    if settings["clip"]:
-        rule, said = held_safe(head, rule, job.task.name)
-        for line in said:
-            print(line, file=sys.stderr)
+    for line in said:
+        print(line, file=sys.stderr)
     think_end, eos_id = token_id(tokenizer, job.task.think_end), end_ids(model, tokenizer)[0]
     return lambda lengths: ValueGuard(
         model, head, rule, [False] * len(lengths), max(lengths), think_end, eos_id, lengths

@@ -7,7 +7,6 @@ right answer per unit of a cost model, and for the rule per thinking token: one 
 decides in generation and in evaluation.
 """
 
-import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -125,34 +124,41 @@ def first_stop(decision: Tensor, trace: Tensor, num_traces: int) -> Tensor:
     return first
 
 
-def safe_price(head: ValueHead, task: str | None = None) -> float:
-    """The highest price per thinking token that calibration found safe, -1 where it found none, and nothing may be
-    stopped. Warns where no guarantee holds."""
-    calibration = head.config.calibration
+def rule_at(
+    price: str | float, cost_model: CostModel, head: ValueHead, *, least_value: float | None = None,
+    decline_novel: float | None = None, clip: bool = True, task: str | None = None,
+) -> tuple[StopRule, list[str]]:  # fmt: skip
+    """The rule at a price as a user writes it, and what to tell the user of it: `held_safe` unless `clip` is false.
+
+    Raises UserError for what is no price per unit of the cost model, and for shares that are none.
+    """
+    rule = StopRule(parse_price(price, cost_model), least_value, cost_model=cost_model, decline_novel=decline_novel)
+    return held_safe(head, rule, task) if clip else (rule, [])
+
+
+def held_safe(
+    head: ValueHead, rule: StopRule, task: str | None = None, mark: str = "warning: "
+) -> tuple[StopRule, list[str]]:
+    """The rule at no higher price than calibration found safe, and what to tell the user of it, a line each.
+
+    Where it found none safe nothing is stopped: `highest` is -1. A line begins with `mark` where no guarantee holds.
+    """
+    calibration, said = head.config.calibration, []
     if calibration is None:
-        warnings.warn(
-            "the value head is not calibrated: nothing bounds the accuracy that stopping costs; run `timecost "
-            "calibrate-value`",
-            stacklevel=2,
-        )
-        return float("inf")
+        return rule, [
+            f"{mark}the value head is not calibrated: nothing bounds the accuracy that stopping costs; run `timecost "
+            "calibrate-value`"
+        ]
     if task is not None and task != calibration["task"]:
-        warnings.warn(
-            f"the value head was calibrated on {calibration['task']}, not on {task}: its guarantee does not hold here",
-            stacklevel=2,
+        said.append(
+            f"{mark}the value head was calibrated on {calibration['task']}, not on {task}: its guarantee does not hold "
+            "here"
         )
-    return -1.0 if calibration["price"] is None else calibration["price"]
-
-
-def held_safe(head: ValueHead, rule: StopRule, task: str | None = None) -> tuple[StopRule, list[str]]:
-    """The rule at no higher price than calibration allows, and what to tell the user of it, a line each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        highest = safe_price(head, task)
-    said = [f"warning: {warning.message}" for warning in caught]
-    if highest < 0:
+    highest = calibration["price"]
+    if highest is None:
+        highest = -1.0
         said.append("calibration found no price safe: the head does not stop (--no_clip, clip=False lets it)")
-    elif price_per_token(rule) > highest or (rule.cost_model.needs_prompt and highest < float("inf")):
+    elif price_per_token(rule) > highest or rule.cost_model.needs_prompt:
         said.append(
             f"price held at the calibrated {highest:g} per thinking token at most (--no_clip, clip=False keeps it)"
         )
