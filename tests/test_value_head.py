@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from timecost.errors import UserError
-from timecost.value.head import ValueHead, ValueHeadConfig, load_value_head, save_value_head, with_calibration
+from timecost.value.head import ValueHead, ValueHeadConfig, load_value_head, save_value_head
 from timecost.value.novelty import fit_novelty
 from timecost.value.probes import StateReader, StepRule
 
@@ -47,9 +47,10 @@ def test_expected_tokens_by_hand():
 def test_a_saved_head_is_the_same_and_the_model_loads_without_a_word(model, tiny_arithmetic, tmp_path, recwarn):
     from transformers import AutoModelForCausalLM
 
-    first = head(step_rule=StepRule((7,), 1), task="arithmetic").eval()
+    first = head(
+        step_rule=StepRule((7,), 1), task="arithmetic", calibration={"task": "arithmetic", "price": 0.01}
+    ).eval()
     torch.nn.init.normal_(first.open[-1].weight)
-    with_calibration(first, {"task": "arithmetic", "price": 0.01})
     questions = torch.randn(40, 32)
     first.knows_questions(fit_novelty(questions, torch.arange(40) < 10))
     model.save_pretrained(tmp_path)

@@ -32,12 +32,12 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 
 
-def mark_complete(checkpoint: Path, world_size: int = 1) -> None:
+def mark_complete(checkpoint: Path) -> None:
     """Write the marker: to be called when every file of `checkpoint` has been written by all processes."""
     paths = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != MARKER]
     sizes = {str(path.relative_to(checkpoint)): path.stat().st_size for path in paths}
     part = checkpoint / f"{MARKER}.part"
-    part.write_text(json.dumps({"world_size": world_size, "files": sizes}, indent=1) + "\n", encoding="utf-8")
+    part.write_text(json.dumps({"files": sizes}, indent=1) + "\n", encoding="utf-8")
     os.replace(part, checkpoint / MARKER)
 
 
@@ -133,7 +133,7 @@ class CheckpointCallback(TrainerCallback):
         distributed = PartialState()
         distributed.wait_for_everyone()
         if args.should_save:
-            mark_complete(self._folder(args, state), distributed.num_processes)
+            mark_complete(self._folder(args, state))
             if self.save_total_limit:
                 best = Path(state.best_model_checkpoint or "").name
                 old = [folder for folder in checkpoints(args.output_dir) if folder.name != best]

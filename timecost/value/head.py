@@ -46,9 +46,7 @@ class ValueHeadConfig:
 
     @classmethod
     def from_json(cls, fields: dict) -> "ValueHeadConfig":
-        rule, calibration = fields["step_rule"], fields.get("calibration")
-        if calibration and not calibration["price"]:  # once 0 stood for no price
-            fields = {**fields, "calibration": {**calibration, "price": None}}
+        rule = fields["step_rule"]
         return cls(
             **{
                 **fields,
@@ -199,7 +197,3 @@ def load_value_head(model, folder: str | Path) -> ValueHead:
             "belongs to another model"
         )
     return head.to(model.device).eval()
-
-
-def with_calibration(head: ValueHead, calibration: dict) -> None:
-    head.config = replace(head.config, calibration=calibration)

@@ -28,14 +28,13 @@ class StopRule:
     """A price per unit of a cost model and, to decline, the least net value that is acceptable.
 
     `decline_novel` declines questions that are stranger than all but this share of usual ones (timecost.value.novelty).
-    `rule` None takes the head's own. `decline_within`: thinking tokens up to which a boundary may decline. `highest`:
-    per thinking token, the price that is not exceeded, whatever the cost model says; below 0 nothing is stopped.
+    Only the start of the thinking may decline. `rule` None takes the head's own. `highest`: per thinking token, the
+    price that is not exceeded, whatever the cost model says; below 0 nothing is stopped.
     """
 
     price: float
     least_value: float | None = None
     rule: str | None = None
-    decline_within: int = 0
     cost_model: CostModel = TokenCost()
     highest: float = float("inf")
     decline_novel: float | None = None
@@ -106,7 +105,7 @@ def decide(
     decision = torch.where((m <= 0) & (price >= 0), STOP, GO_ON)
     if rule.least_value is not None:
         best = forecast.value[:, 0] + m.clamp_min(0)
-        hopeless = (best < rule.least_value) & (position <= rule.decline_within)
+        hopeless = (best < rule.least_value) & (position == 0)
         decision = torch.where(hopeless, DECLINE, decision)
     if rule.decline_novel is not None:
         decision = torch.where((p_value <= rule.decline_novel) & (position == 0), DECLINE, decision)
