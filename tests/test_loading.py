@@ -8,7 +8,7 @@ import pytest
 
 from timecost.errors import UserError
 from timecost.loading import load_model, load_problems, load_tokenizer
-from timecost.tasks import ARITHMETIC
+from timecost.tasks.arithmetic import ARITHMETIC
 
 
 def task_of(rows):
