@@ -12,7 +12,6 @@ think_end: "</think>"                                              # optional
 
 import importlib
 import os
-import random
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from timecost.errors import UserError, nearest
 from timecost.options import load_recipe
-from timecost.tasks import Solution, Task, check_split
+from timecost.tasks import Solution, Task, check_split, draw
 from timecost.tasks.data import _read_lines
 from timecost.verifiers.verdict import Verdict
 
@@ -68,13 +67,9 @@ def load(
     spec: dict, files: dict, split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True
 ) -> "Dataset":
     """A split with columns prompt and answer: see `timecost.tasks.Task.load`."""
-    rows = list(problems(spec, files, split))
-    if num_problems is not None:
-        if not 1 <= num_problems <= len(rows):
-            raise UserError(f"{spec['name']} {split} has {len(rows)} problems: num_problems cannot be {num_problems}")
-        rows = random.Random(f"{spec['name']} {split} {seed}").sample(rows, num_problems)
     from datasets import Dataset
 
+    rows = draw(f"{spec['name']} {split}", list(problems(spec, files, split)), num_problems, seed)
     return Dataset.from_list(
         [{"prompt": [{"role": "user", "content": p}] if conversational else p, "answer": a} for p, a, _ in rows]
     )

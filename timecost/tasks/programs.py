@@ -3,14 +3,13 @@
 import gzip
 import json
 import os
-import random
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timecost.errors import UserError
-from timecost.tasks import Solution, Task, check_split
+from timecost.tasks import Solution, Task, check_split, draw
 from timecost.tasks.data import VARIABLE, download_file, download_rows
 from timecost.verifiers import SandboxUnavailable, Verdict
 from timecost.verifiers.code import verify_code_batch
@@ -58,10 +57,6 @@ def _load(
 
     check_split(name, split, splits)
     rows = [row for row in _rows(file, source) if split_of(row) == split]
-    if num_problems is not None:
-        if not 1 <= num_problems <= len(rows):
-            raise UserError(f"{name} {split} has {len(rows)} problems: num_problems cannot be {num_problems}")
-        rows = random.Random(f"{name} {split} {seed}").sample(rows, num_problems)
     return Dataset.from_list(
         [
             {
@@ -69,7 +64,7 @@ def _load(
                 "answer": str(row["task_id"]),
                 "difficulty": sum(1 for line in gold(row).splitlines() if line.strip()),
             }
-            for row in rows
+            for row in draw(f"{name} {split}", rows, num_problems, seed)
         ]
     )
 
