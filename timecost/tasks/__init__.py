@@ -100,16 +100,22 @@ def get_task(name: str) -> Task:
             f"unknown task '{name}'{nearest(name, TASKS)} "
             f"(tasks: {', '.join(TASKS)}, a .yaml file, or package.module:ATTRIBUTE)"
         )
-    module_name, _, attribute = TASKS.get(name, name).partition(":")
-    if name not in TASKS and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script does not look for modules where it is called
-    try:
-        task = getattr(importlib.import_module(module_name), attribute, None)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"cannot import task {name!r}: {error}") from error
+    task = import_name(TASKS.get(name, name), f"cannot import task {name!r}")
     if not isinstance(task, Task):
         raise UserError(f"{name!r} is not a timecost.tasks.Task")
     return task
+
+
+def import_name(name: str, failure: str):
+    """What `package.module:ATTRIBUTE` names, None without such an attribute; UserError, which begins with `failure`,
+    when the module cannot be imported."""
+    if name not in TASKS.values() and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script does not look for modules where it is called
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute, None)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{failure}: {error}") from error
 
 
 def resolve_model(name: str) -> str:

@@ -10,10 +10,7 @@ max_completion_length: 256                                         # optional, i
 think_end: "</think>"                                              # optional
 """
 
-import importlib
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from timecost.errors import UserError, nearest
 from timecost.options import load_recipe
-from timecost.tasks import Solution, Task, check_split, draw
+from timecost.tasks import Solution, Task, check_split, draw, import_name
 from timecost.tasks.data import _read_lines
 from timecost.verifiers.verdict import Verdict
 
@@ -115,18 +112,12 @@ def verifier(path: Path, name: str, think_end: str) -> Callable[[list[str], list
         from timecost.verifiers.math import MathPolicy, verify_math_batch
 
         return partial(verify_math_batch, policy=MathPolicy(think_start=opens(think_end), think_end=think_end))
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise UserError(
             f"{path}: unknown verifier '{name}'{nearest(name, ('exact', 'math'))} "
             "(exact, math or package.module:FUNCTION)"
         )
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), attribute, None)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"{path}: cannot import the verifier '{name}': {error}") from error
+    function = import_name(name, f"{path}: cannot import the verifier '{name}'")
     if not callable(function):
         raise UserError(f"{path}: '{name}' is not a function")
     return function
