@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from timecost.errors import UserError, nearest
 from timecost.options import load_recipe
 from timecost.tasks import Solution, Task, check_split, draw, import_name
-from timecost.tasks.data import _read_lines
+from timecost.tasks.data import read_rows
 from timecost.verifiers.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def problems(spec: dict, files: dict, split: str) -> Iterator[tuple[str, str, st
     check_split(spec["name"], split, files)
     if not Path(files[split]).is_file():
         raise UserError(f"{files[split]} does not exist: splits name files from where the YAML file lies")
-    rows = _read_lines(Path(files[split]))
+    rows = read_rows(Path(files[split]))
     if not rows:
         raise UserError(f"{files[split]} is empty")
     for number, row in enumerate(rows, start=1):

@@ -97,7 +97,7 @@ def _verify(
     known = [i for i, answer in enumerate(answers) if answer in rows]
     try:
         verdicts = verify_code_batch(
-            [completions[i] for i in known], [_problem(file, source, convert, answers[i]) for i in known]
+            [completions[i] for i in known], [problem_of(file, source, convert, answers[i]) for i in known]
         )
     except SandboxUnavailable as error:
         raise UserError(str(error)) from error
@@ -108,7 +108,8 @@ def _verify(
 
 
 @lru_cache(maxsize=2048)
-def _problem(file: str, source: Source, convert, task_id: str) -> dict:
+def problem_of(file: str, source: Source, convert: Callable[[dict], dict | None], task_id: str) -> dict:
+    """What `convert` makes of the row with that name. KeyError without one; see `program_task` for the others."""
     return convert(_by_name(file, source)[task_id])
 
 
