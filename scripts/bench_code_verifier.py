@@ -28,7 +28,7 @@ def main() -> None:
     from timecost.evaluation.results import write_json
     from timecost.provenance import provenance
     from timecost.tasks import get_task
-    from timecost.tasks.programs import _problem, gold
+    from timecost.tasks.programs import gold, problem_of
     from timecost.verifiers.code import reference, verify_code
     from timecost.verifiers.sandbox import shared_sandbox
 
@@ -39,7 +39,7 @@ def main() -> None:
     settings = task.verify.keywords
     prepared = []
     for name in names:
-        problem = _problem(settings["file"], settings["source"], settings["convert"], name)
+        problem = problem_of(settings["file"], settings["source"], settings["convert"], name)
         inputs = [*problem["base_input"], *problem["plus_input"]]
         program = problem["prompt"] + gold(problem)
         expected, seconds = trusted_exec(program, inputs, problem["entry_point"], record_time=True)

@@ -8,7 +8,7 @@ import pytest
 
 from timecost.errors import UserError
 from timecost.loading import load_model_to_train, load_model_to_use, load_problems, load_tokenizer_to_train
-from timecost.tasks import ARITHMETIC
+from timecost.tasks.arithmetic import ARITHMETIC
 
 
 def task_of(rows):

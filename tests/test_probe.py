@@ -13,7 +13,7 @@ from timecost.evaluation.probe import is_bmojo, probe_folder
 from timecost.evaluation.records import make_record
 from timecost.evaluation.report import run as report
 from timecost.evaluation.results import read_results, write_json, write_results
-from timecost.tasks import ARITHMETIC, arithmetic
+from timecost.tasks import arithmetic
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_of_a_bmojo_it_says_which_tokens_were_kept(exact, tmp_path, monkeypatch)
     tiny(vocab_size=len(tokenizer)).save_pretrained(name)
     tokenizer.save_pretrained(name)
     if not exact:
-        monkeypatch.setattr("timecost.tasks.ARITHMETIC", replace(ARITHMETIC, exact_answer=False))
+        monkeypatch.setattr(arithmetic, "ARITHMETIC", replace(arithmetic.ARITHMETIC, exact_answer=False))
     problem = arithmetic.problems("test", 1)[0]
     thinking = "".join(arithmetic.write_pass(problem, problem.values, "steps"))
     row = {"model": "tiny", "task": "arithmetic", "budget": "inf", "problem": 0, "sample": 0, "prompt": problem.prompt,

@@ -19,7 +19,8 @@ from timecost.errors import UserError
 from timecost.evaluation import runner
 from timecost.evaluation.evaluate import evaluate, run
 from timecost.evaluation.results import RESULTS, SAMPLES, read_results, read_samples
-from timecost.tasks import ARITHMETIC, TASKS, get_task
+from timecost.tasks import TASKS, get_task
+from timecost.tasks.arithmetic import ARITHMETIC
 
 ARGV = ["--tasks", "arithmetic", "--num_problems", "18", "--num_samples", "3", "--batch_size", "8"]
 ARGV += ["--max_completion_length", "24"]  # 54 samples, 7 batches

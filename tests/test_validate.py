@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from timecost import tasks
 from timecost.errors import UserError
-from timecost.tasks import Solution, validate
+from timecost.tasks import Solution, arithmetic, validate
 from timecost.verifiers import Verdict
 
 
@@ -40,10 +39,10 @@ def test_exceptions_are_listed_and_the_exit_code_is_1(monkeypatch, capsys):
 
     def verify(completions, answers):
         errors = {"?": Verdict.verifier_error("not\na number")}
-        verdicts = tasks.ARITHMETIC.verify(completions, answers)
+        verdicts = arithmetic.ARITHMETIC.verify(completions, answers)
         return [errors.get(answer, verdict) for answer, verdict in zip(answers, verdicts, strict=True)]
 
-    task = replace(tasks.ARITHMETIC, splits=("test",), solutions=solutions, verify=verify)
+    task = replace(arithmetic.ARITHMETIC, splits=("test",), solutions=solutions, verify=verify)
     monkeypatch.setattr(validate, "get_task", lambda name: task)
     with pytest.raises(SystemExit) as stop:
         validate.run(["--task", "arithmetic"])
@@ -56,6 +55,6 @@ def test_exceptions_are_listed_and_the_exit_code_is_1(monkeypatch, capsys):
 
 
 def test_a_task_without_solutions_says_so(monkeypatch):
-    monkeypatch.setattr(tasks, "ARITHMETIC", replace(tasks.ARITHMETIC, solutions=None))
+    monkeypatch.setattr(arithmetic, "ARITHMETIC", replace(arithmetic.ARITHMETIC, solutions=None))
     with pytest.raises(UserError, match="Task.solutions"):
         validate.run(["--task", "arithmetic"])

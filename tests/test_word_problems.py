@@ -107,5 +107,5 @@ def test_math_train_from_the_hub_reads_answers_off_the_solutions(monkeypatch):
     monkeypatch.delenv("TIMECOST_DATA_DIR", raising=False)
     found = {}
     for split in ("train", "validation"):
-        found |= {row["problem"]: (row["answer"], row["difficulty"]) for row in math_train._rows(split)}
+        found |= {row["question"]: (row["answer"], row["difficulty"]) for row in math_train.problems(split)}
     assert found == {"0?": ("\\frac{1}{2}", 1), "1?": ("7", 2), "3?": ("\\{1\\}", 4)}

@@ -3,7 +3,8 @@
 Named `toy_task:TOY` on the command line; a real verifier would call everything wrong and leave nothing to learn.
 """
 
-from timecost.tasks import ARITHMETIC, Task
+from timecost.tasks import Task
+from timecost.tasks.arithmetic import ARITHMETIC
 from timecost.verifiers.verdict import Verdict
 
 

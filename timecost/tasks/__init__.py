@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from timecost.errors import UserError, nearest
-from timecost.tasks import arithmetic
 from timecost.verifiers.reward import Reward
 from timecost.verifiers.verdict import Verdict
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 # name -> "module:attribute". A task outside this package is named in the same form.
 TASKS = {
-    "arithmetic": "timecost.tasks:ARITHMETIC",
+    "arithmetic": "timecost.tasks.arithmetic:ARITHMETIC",
     "arithmetic_hard": "timecost.tasks.arithmetic_hard:TASK",
     "gsm8k": "timecost.tasks.gsm8k:GSM8K",
     "humaneval": "timecost.tasks.humaneval:HUMANEVAL",
@@ -101,16 +100,22 @@ def get_task(name: str) -> Task:
             f"unknown task '{name}'{nearest(name, TASKS)} "
             f"(tasks: {', '.join(TASKS)}, a .yaml file, or package.module:ATTRIBUTE)"
         )
-    module_name, _, attribute = TASKS.get(name, name).partition(":")
-    if name not in TASKS and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script does not look for modules where it is called
-    try:
-        task = getattr(importlib.import_module(module_name), attribute, None)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"cannot import task {name!r}: {error}") from error
+    task = import_name(TASKS.get(name, name), f"cannot import task {name!r}")
     if not isinstance(task, Task):
         raise UserError(f"{name!r} is not a timecost.tasks.Task")
     return task
+
+
+def import_name(name: str, failure: str):
+    """What `package.module:ATTRIBUTE` names, None without such an attribute; UserError, which begins with `failure`,
+    when the module cannot be imported."""
+    if name not in TASKS.values() and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script does not look for modules where it is called
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute, None)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{failure}: {error}") from error
 
 
 def resolve_model(name: str) -> str:
@@ -135,64 +140,3 @@ def check_split(task: str, split: str, splits: Iterable[str]) -> None:
     """UserError unless `split` is one of `splits`."""
     if split not in splits:
         raise UserError(f"{task} has no split {split!r}: one of {', '.join(splits)}")
-
-
-# The arithmetic task --------------------------------------------------------------------------------------------------
-
-_ARITHMETIC_PROBLEMS = {"train": 20_000, "validation": 300, "test": 2_000, "held_out": 1_000}
-
-
-def _arithmetic_count(split: str, num_problems: int | None) -> int:
-    check_split("arithmetic", split, _ARITHMETIC_PROBLEMS)
-    if num_problems is not None and num_problems < 1:
-        raise UserError(f"num_problems must be at least 1, not {num_problems}")
-    return num_problems or _ARITHMETIC_PROBLEMS[split]
-
-
-def _load_arithmetic(split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True):
-    return arithmetic.dataset(split, _arithmetic_count(split, num_problems), seed)
-
-
-def verify_arithmetic(completions: list[str], answers: list[str]) -> list[Verdict]:
-    return [_verdict(completion, answer) for completion, answer in zip(completions, answers, strict=True)]
-
-
-def _verdict(completion: str, answer: str) -> Verdict:
-    if arithmetic.verify(completion, answer):
-        return Verdict.correct()
-    _, closed, text = completion.partition(arithmetic.THINK_END)
-    return Verdict.incorrect(f"answered {text.strip()[:40]!r}, not {answer!r}" if closed else "thinking never closed")
-
-
-def _arithmetic_solutions(split: str) -> Iterable[Solution]:
-    return solutions_of(arithmetic.problems(split, _arithmetic_count(split, None)), split)
-
-
-def solutions_of(problems: list[arithmetic.Problem], split: str) -> Iterable[Solution]:
-    """Every problem in every style; a checked one takes its two passes in different styles, drawn at random."""
-    rng = random.Random(f"solutions {split}")
-    for problem in problems:
-        passes = {style: "".join(arithmetic.write_pass(problem, problem.values, style))
-                  for style in arithmetic.OPERATIONS_PER_STEP}  # fmt: skip
-        first, second = rng.sample(list(passes), 2)
-        midway = "".join(arithmetic.write_pass(problem, problem.values, "midway"))
-        thinking = {"direct": "", "midway": midway, "checked": f"{passes[first]}?{passes[second]}", **passes}
-        for style, text in thinking.items():
-            yield Solution(
-                f"{problem.expression} ({style})", text + arithmetic.THINK_END + problem.answer, problem.answer
-            )
-
-
-ARITHMETIC = Task(
-    name="arithmetic",
-    load=_load_arithmetic,
-    verify=verify_arithmetic,
-    max_completion_length=arithmetic.MAX_COMPLETION_LENGTH,
-    style_of=arithmetic.style_of,
-    styles=arithmetic.STYLES,
-    think_end=arithmetic.THINK_END,
-    splits=tuple(_ARITHMETIC_PROBLEMS),
-    solutions=_arithmetic_solutions,
-    step_end=("=", 1),
-    exact_answer=True,
-)

@@ -16,10 +16,14 @@ Nothing here imports torch.
 import hashlib
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from timecost.budget import budget_token
+from timecost.errors import UserError
+from timecost.tasks import Solution, Task, check_split
+from timecost.verifiers.verdict import Verdict
 
 DIFFICULTIES = range(2, 11)
 STYLES = ("direct", "midway", "pairs", "steps", "checked")
@@ -36,6 +40,7 @@ FIRST_STEP = {
     "steps": r"[b-j]\d[-+*]\d=\d",
 }
 SPLITS = {"train": range(0, 60), "validation": range(60, 80), "test": range(80, 100)}
+COUNTS = {"train": 20_000, "validation": 300, "test": 2_000, "held_out": 1_000}
 
 
 @dataclass(frozen=True)
@@ -140,17 +145,6 @@ def problems(split: str, num_problems: int, seed: int = 0, *, distinct: bool = T
                 failures[difficulty] += 1
     rng.shuffle(rows)
     return rows
-
-
-def dataset(split: str, num_problems: int, seed: int = 0):
-    """A `datasets.Dataset` with columns prompt, answer, difficulty.
-
-    For training, problems repeat where a difficulty has few, so that every difficulty is trained on as often.
-    """
-    from datasets import Dataset
-
-    rows = problems(split, num_problems, seed, distinct=split != "train")
-    return Dataset.from_list([{"prompt": p.prompt, "answer": p.answer, "difficulty": p.difficulty} for p in rows])
 
 
 # Traces ---------------------------------------------------------------------------------------------------------------
@@ -264,3 +258,72 @@ def build_tokenizer():
         tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>",
         extra_special_tokens=budgets, padding_side="left", model_max_length=256,
     )  # fmt: skip
+
+
+# Task -----------------------------------------------------------------------------------------------------------------
+
+
+def load(split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True):
+    """A split with columns prompt, answer, difficulty: see `timecost.tasks.Task.load`.
+
+    For training, problems repeat where a difficulty has few, so that every difficulty is trained on as often.
+    """
+    count = count_of("arithmetic", COUNTS, split, num_problems)
+    return as_dataset(problems(split, count, seed, distinct=split != "train"))
+
+
+def count_of(task: str, counts: dict[str, int], split: str, num_problems: int | None) -> int:
+    """How many problems to draw: `num_problems`, or what the split has in `counts`. UserError for none, or no split."""
+    check_split(task, split, counts)
+    if num_problems is not None and num_problems < 1:
+        raise UserError(f"num_problems must be at least 1, not {num_problems}")
+    return num_problems or counts[split]
+
+
+def as_dataset(rows: list[Problem]):
+    """A `datasets.Dataset` with columns prompt, answer, difficulty."""
+    from datasets import Dataset
+
+    return Dataset.from_list([{"prompt": p.prompt, "answer": p.answer, "difficulty": p.difficulty} for p in rows])
+
+
+def verify_all(completions: list[str], answers: list[str]) -> list[Verdict]:
+    return [_verdict(completion, answer) for completion, answer in zip(completions, answers, strict=True)]
+
+
+def _verdict(completion: str, answer: str) -> Verdict:
+    if verify(completion, answer):
+        return Verdict.correct()
+    _, closed, text = completion.partition(THINK_END)
+    return Verdict.incorrect(f"answered {text.strip()[:40]!r}, not {answer!r}" if closed else "thinking never closed")
+
+
+def solutions(split: str) -> Iterator[Solution]:
+    return solutions_of(problems(split, count_of("arithmetic", COUNTS, split, None)), split)
+
+
+def solutions_of(rows: list[Problem], split: str) -> Iterator[Solution]:
+    """Every problem in every style; a checked one takes its two passes in different styles, drawn at random."""
+    rng = random.Random(f"solutions {split}")
+    for problem in rows:
+        passes = {style: "".join(write_pass(problem, problem.values, style)) for style in OPERATIONS_PER_STEP}
+        first, second = rng.sample(list(passes), 2)
+        midway = "".join(write_pass(problem, problem.values, "midway"))
+        thinking = {"direct": "", "midway": midway, "checked": f"{passes[first]}?{passes[second]}", **passes}
+        for style, text in thinking.items():
+            yield Solution(f"{problem.expression} ({style})", text + THINK_END + problem.answer, problem.answer)
+
+
+ARITHMETIC = Task(
+    name="arithmetic",
+    load=load,
+    verify=verify_all,
+    max_completion_length=MAX_COMPLETION_LENGTH,
+    style_of=style_of,
+    styles=STYLES,
+    think_end=THINK_END,
+    splits=tuple(COUNTS),
+    solutions=solutions,
+    step_end=("=", 1),
+    exact_answer=True,
+)

@@ -7,8 +7,7 @@ expressions themselves are split into train, validation and test by a hash.
 
 import random
 
-from timecost.errors import UserError
-from timecost.tasks import Task, arithmetic, check_split, solutions_of, verify_arithmetic
+from timecost.tasks import Task, arithmetic
 
 DIFFICULTIES = range(8, 11)
 COUNTS = {"train": 20_000, "validation": 300, "test": 2_000}
@@ -31,28 +30,21 @@ def problems(split: str, num_problems: int, seed: int = 0) -> list[arithmetic.Pr
     return list(found)
 
 
-def _count(split: str, num_problems: int | None) -> int:
-    check_split("arithmetic_hard", split, COUNTS)
-    if num_problems is not None and num_problems < 1:
-        raise UserError(f"num_problems must be at least 1, not {num_problems}")
-    return num_problems or COUNTS[split]
-
-
 def load(split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True):
-    from datasets import Dataset
-
-    rows = problems(split, _count(split, num_problems), seed)
-    return Dataset.from_list([{"prompt": p.prompt, "answer": p.answer, "difficulty": p.difficulty} for p in rows])
+    """A split with columns prompt, answer, difficulty: see `timecost.tasks.Task.load`."""
+    count = arithmetic.count_of("arithmetic_hard", COUNTS, split, num_problems)
+    return arithmetic.as_dataset(problems(split, count, seed))
 
 
 def solutions(split: str):
-    return solutions_of(problems(split, _count(split, None)), split)
+    count = arithmetic.count_of("arithmetic_hard", COUNTS, split, None)
+    return arithmetic.solutions_of(problems(split, count), split)
 
 
 TASK = Task(
     name="arithmetic_hard",
     load=load,
-    verify=verify_arithmetic,
+    verify=arithmetic.verify_all,
     max_completion_length=arithmetic.MAX_COMPLETION_LENGTH,
     style_of=arithmetic.style_of,
     styles=arithmetic.STYLES,

@@ -30,7 +30,7 @@ def load_rows(
     """
     if folder := os.environ.get(VARIABLE):
         source = str(Path(folder) / file)
-        rows = _read_lines(Path(source))
+        rows = read_rows(Path(source))
     else:
         source = " ".join(hub)
         rows = download_rows(hub, file)
@@ -52,7 +52,8 @@ def as_text(value):
     return str(int(value)) if value == value and abs(value) < 1e15 and value == int(value) else str(value)
 
 
-def _read_lines(path: Path) -> list[dict]:
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a file: JSON Lines, or one list in a file that ends in `.json`. UserError where it cannot be read."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: {VARIABLE} must name the folder of the datasets, or be unset")
     rows, number = [], 0

@@ -10,11 +10,7 @@ max_completion_length: 256                                         # optional, i
 think_end: "</think>"                                              # optional
 """
 
-import importlib
-import os
-import random
 import re
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from timecost.errors import UserError, nearest
 from timecost.options import load_recipe
-from timecost.tasks import Solution, Task, check_split
-from timecost.tasks.data import _read_lines
+from timecost.tasks import Solution, Task, check_split, draw, import_name
+from timecost.tasks.data import read_rows
 from timecost.verifiers.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -68,13 +64,9 @@ def load(
     spec: dict, files: dict, split: str, num_problems: int | None = None, seed: int = 0, conversational: bool = True
 ) -> "Dataset":
     """A split with columns prompt and answer: see `timecost.tasks.Task.load`."""
-    rows = list(problems(spec, files, split))
-    if num_problems is not None:
-        if not 1 <= num_problems <= len(rows):
-            raise UserError(f"{spec['name']} {split} has {len(rows)} problems: num_problems cannot be {num_problems}")
-        rows = random.Random(f"{spec['name']} {split} {seed}").sample(rows, num_problems)
     from datasets import Dataset
 
+    rows = draw(f"{spec['name']} {split}", list(problems(spec, files, split)), num_problems, seed)
     return Dataset.from_list(
         [{"prompt": [{"role": "user", "content": p}] if conversational else p, "answer": a} for p, a, _ in rows]
     )
@@ -91,7 +83,7 @@ def problems(spec: dict, files: dict, split: str) -> Iterator[tuple[str, str, st
     check_split(spec["name"], split, files)
     if not Path(files[split]).is_file():
         raise UserError(f"{files[split]} does not exist: splits name files from where the YAML file lies")
-    rows = _read_lines(Path(files[split]))
+    rows = read_rows(Path(files[split]))
     if not rows:
         raise UserError(f"{files[split]} is empty")
     for number, row in enumerate(rows, start=1):
@@ -120,18 +112,12 @@ def verifier(path: Path, name: str, think_end: str) -> Callable[[list[str], list
         from timecost.verifiers.math import MathPolicy, verify_math_batch
 
         return partial(verify_math_batch, policy=MathPolicy(think_start=opens(think_end), think_end=think_end))
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise UserError(
             f"{path}: unknown verifier '{name}'{nearest(name, ('exact', 'math'))} "
             "(exact, math or package.module:FUNCTION)"
         )
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), attribute, None)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"{path}: cannot import the verifier '{name}': {error}") from error
+    function = import_name(name, f"{path}: cannot import the verifier '{name}'")
     if not callable(function):
         raise UserError(f"{path}: '{name}' is not a function")
     return function

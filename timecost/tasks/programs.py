@@ -3,14 +3,13 @@
 import gzip
 import json
 import os
-import random
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timecost.errors import UserError
-from timecost.tasks import Solution, Task, check_split
+from timecost.tasks import Solution, Task, check_split, draw
 from timecost.tasks.data import VARIABLE, download_file, download_rows
 from timecost.verifiers import SandboxUnavailable, Verdict
 from timecost.verifiers.code import verify_code_batch
@@ -58,10 +57,6 @@ def _load(
 
     check_split(name, split, splits)
     rows = [row for row in _rows(file, source) if split_of(row) == split]
-    if num_problems is not None:
-        if not 1 <= num_problems <= len(rows):
-            raise UserError(f"{name} {split} has {len(rows)} problems: num_problems cannot be {num_problems}")
-        rows = random.Random(f"{name} {split} {seed}").sample(rows, num_problems)
     return Dataset.from_list(
         [
             {
@@ -69,7 +64,7 @@ def _load(
                 "answer": str(row["task_id"]),
                 "difficulty": sum(1 for line in gold(row).splitlines() if line.strip()),
             }
-            for row in rows
+            for row in draw(f"{name} {split}", rows, num_problems, seed)
         ]
     )
 
@@ -102,7 +97,7 @@ def _verify(
     known = [i for i, answer in enumerate(answers) if answer in rows]
     try:
         verdicts = verify_code_batch(
-            [completions[i] for i in known], [_problem(file, source, convert, answers[i]) for i in known]
+            [completions[i] for i in known], [problem_of(file, source, convert, answers[i]) for i in known]
         )
     except SandboxUnavailable as error:
         raise UserError(str(error)) from error
@@ -113,7 +108,8 @@ def _verify(
 
 
 @lru_cache(maxsize=2048)
-def _problem(file: str, source: Source, convert, task_id: str) -> dict:
+def problem_of(file: str, source: Source, convert: Callable[[dict], dict | None], task_id: str) -> dict:
+    """What `convert` makes of the row with that name. KeyError without one; see `program_task` for the others."""
     return convert(_by_name(file, source)[task_id])
 
 
