@@ -201,9 +201,10 @@ class TimeCostConfig(GRPOConfig):
         if self.budgets is not None:
             self.budgets = list(check_rungs(self.budgets))
             if self.max_completion_length is not None and max(self.budgets) >= self.max_completion_length:
-                raise UserError(
+                warnings.warn(
                     f"no thought can overrun a budget of {max(self.budgets)} within max_completion_length "
-                    f"{self.max_completion_length}: leave it out, or raise max_completion_length"
+                    f"{self.max_completion_length}: leave it out, or raise max_completion_length",
+                    stacklevel=3,
                 )
         if self.enforce_budgets and (not self.budgets or self.use_vllm or self.use_transformers_continuous_batching):
             raise UserError(
