@@ -395,7 +395,7 @@ def baseline_section() -> str:
 
 
 def fit_cost_section() -> str:
-    found = json.loads((RESULTS / "fit_cost.json").read_text())
+    found, where = json.loads((RESULTS / "fit_cost.json").read_text()), "[results/fit_cost.json](results/fit_cost.json)"
     rows = [
         [str(row["prompt"]), str(row["decoded"]), f"{row['seconds']:.3f}", f"{row['predicted']:.3f}",
          f"{100 * row['relative_error']:.1f} %"]
@@ -408,6 +408,7 @@ def fit_cost_section() -> str:
             f"{found['r_squared']:.4f} on the lengths that it was fitted to. On others, seconds of the quietest "
             "round:\n",
             table(["prompt", "decoded", "seconds", "predicted", "error"], rows),
+            f"Commit {commit_of(found['provenance']['commit'])}, {where}\n",
         ]
     )
 
