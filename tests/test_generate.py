@@ -37,6 +37,21 @@ def test_a_file_of_questions_keeps_its_columns_and_own_budgets(model, tmp_path, 
     assert all(reply["thinking_tokens"] <= reply["budget"] for reply in replies)
 
 
+def test_an_effort_and_beams(tiny_arithmetic, tmp_path, capsys):
+    from timecost.effort import add_effort_tokens
+    from timecost.loading import load_model_to_use
+
+    model, tokenizer = load_model_to_use(tiny_arithmetic)
+    add_effort_tokens(model, tokenizer, {"low": 0.2})
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    options = ["--model_name_or_path", str(tmp_path), "--max_answer_tokens", "4", "--no_condition", "--budget", "6"]
+    run([*options, "--effort", "low", "--num_beams", "2", "--json", QUESTION])
+    assert json.loads(capsys.readouterr().out)["thinking_tokens"] <= 6
+    with pytest.raises(UserError, match="high"):
+        run([*options, "--effort", "high", QUESTION])
+
+
 def test_a_question_asked_again_gets_another_reply_in_whatever_batch(model, tmp_path):
     (tmp_path / "in.jsonl").write_text("\n".join([json.dumps({"prompt": QUESTION})] * 8))
     paths = ["--input_path", str(tmp_path / "in.jsonl"), "--output_path", str(tmp_path / "out.jsonl")]
