@@ -41,7 +41,7 @@ def load(name: str) -> tuple[dict, str]:
     where = content["provenance"]
     made = ""
     if runs := where.get("runs"):
-        made = "; runs made at " + "; ".join(
+        made = "; runs evaluated at " + "; ".join(
             f"{commit_of(commit)} ({num})" if len(runs) > 1 else commit_of(commit) for commit, num in runs.items()
         )
     source = f"[results/{name}.json](results/{name}.json)"

@@ -105,7 +105,7 @@ def as_flag(value) -> str:
 
 
 def origin(runs: list[Run], folder: Path) -> dict:
-    """Provenance of a summary of runs: that of this process, its command, and how many runs each commit made."""
+    """Provenance of a summary of runs: that of this process, its command, and how many runs each commit evaluated."""
     from collections import Counter
 
     from timecost.provenance import provenance

@@ -248,8 +248,9 @@ def test_a_prompt_without_a_bound_keeps_its_worth_where_the_price_is_zero():
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("linear", {"price": -0.1}), ("kimi", {"weight": -1}), ("dual", {"budget": 0}), ("laser_d", {"window": 0}),
-     ("truncation", {"steps_per_stage": 0}), ("truncation", {"limits": [20, 0]}), ("acoer", {"span": 0})],
+    [("linear", {"price": -0.1}), ("net", {"price": math.nan}), ("kimi", {"weight": -1}), ("dual", {"budget": 0}),
+     ("laser_d", {"window": 0}), ("truncation", {"steps_per_stage": 0}), ("truncation", {"limits": [20, 0]}),
+     ("acoer", {"span": 0})],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(name, wrong):
     with pytest.raises(UserError, match=f"objective {name}: {next(iter(wrong))}=.* must be"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from timecost.errors import UserError
-from timecost.price_control import REFERENCE_STEPS, PriceControl
+from timecost.price_control import REFERENCE_BATCHES, PriceControl
 
 
 def observe(control, accuracy, cost, num=400, **kwargs):
@@ -84,7 +84,7 @@ def test_dual_ascent_meets_a_stated_cost(target):
 
 def test_the_reference_is_the_start_model():
     control = PriceControl("dual", max_accuracy_loss=0.02)
-    for _ in range(REFERENCE_STEPS):
+    for _ in range(REFERENCE_BATCHES):
         observe(control, 0.8, 20)
         assert control.factor == 1
     observe(control, 0.9, 20)
@@ -102,7 +102,7 @@ def run_guard(control, steps):
 def test_the_guard_backs_off_when_the_objective_collapses(caplog):
     """The start model's best style is 'long', all of it correct at 30: J = -0.05 log 30 = -0.17."""
     control = PriceControl(guard=True)
-    run_guard(control, [(0.75, 30.0)] * REFERENCE_STEPS)
+    run_guard(control, [(0.75, 30.0)] * REFERENCE_BATCHES)
     assert control.best_style == "long" and control.best_style_value == pytest.approx(-0.05 * log(30))
     run_guard(control, [(0.99, 25.0)] * 20)
     assert control.factor == 1 and not control.events
@@ -117,20 +117,20 @@ def test_the_guard_backs_off_when_the_objective_collapses(caplog):
 
 def test_without_a_price_the_guard_only_tells():
     control = PriceControl(guard=True, acts=False)
-    run_guard(control, [(0.75, 30.0)] * REFERENCE_STEPS + [(0.99, 25.0)] * 20 + [(0.6, 4.0)] * 10)
+    run_guard(control, [(0.75, 30.0)] * REFERENCE_BATCHES + [(0.99, 25.0)] * 20 + [(0.6, 4.0)] * 10)
     assert any("there is no price to lower" in event for event in control.events) and control.factor == 1
 
 
 def test_the_guard_leaves_a_saving_that_pays():
     control = PriceControl(guard=True)
-    run_guard(control, [(0.75, 30.0)] * REFERENCE_STEPS + [(0.97, 8.0)] * 60)
+    run_guard(control, [(0.75, 30.0)] * REFERENCE_BATCHES + [(0.97, 8.0)] * 60)
     assert control.factor == 1 and not any("price factor" in event for event in control.events)
 
 
 def test_early_signs_hold_the_price_where_it_is():
     control = PriceControl("dual", max_mean_cost=5.0, guard=True)
     fine = (0.9, 30.0, {"entropy": 0.5})
-    run_guard(control, [fine] * (REFERENCE_STEPS + 5))
+    run_guard(control, [fine] * (REFERENCE_BATCHES + 5))
     before = control.log_factor
     assert before > 0
     run_guard(control, [(0.9, 30.0, {"entropy": 0.0, "no_signal": 1.0})] * 60)
@@ -160,7 +160,7 @@ def test_small_batches_are_pooled_so_that_noise_is_not_taken_for_collapse():
         p = torch.rand((2, 1), generator=generator).round()  # a problem is solved, or it is not
         correct = (torch.rand((2, 8), generator=generator) < 0.1 + 0.8 * p).float()
         control.observe(correct, 600 * torch.ones(2, 8))
-    assert control.num_batches == 2400 and control.num_steps == 150 and not control.pending
+    assert control.referred and control.num_batches == 2400 and control.num_steps == 150 and not control.pending
     assert control.backed_off == 0 and 0.9 < control.factor < 1.1
 
 

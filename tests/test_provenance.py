@@ -6,6 +6,8 @@ import pytest
 
 from timecost.provenance import command_line, commit, provenance
 
+ROOT = Path(__file__).parents[1]
+
 
 def test_provenance_names_versions_machine_command_and_date():
     found = provenance()
@@ -19,8 +21,9 @@ def test_provenance_names_versions_machine_command_and_date():
     [
         (["/usr/bin/timecost", "train", "--task", "my task"], "timecost train --task 'my task'"),
         (["/somewhere/timecost/cli.py", "train"], "timecost train"),
-        (["/somewhere/scripts/measure.py", "--jobs", "2"], "python scripts/measure.py --jobs 2"),
-        (["measure.py"], "python measure.py"),
+        ([str(ROOT / "scripts" / "measure.py"), "--jobs", "2"], "python scripts/measure.py --jobs 2"),
+        (["/somewhere/measure.py"], "python measure.py"),
+        (["/usr/bin/pytest", "-q"], "pytest -q"),
     ],
 )
 def test_the_command_is_what_one_would_type_in_the_checkout(argv, told, monkeypatch):
@@ -29,10 +32,8 @@ def test_the_command_is_what_one_would_type_in_the_checkout(argv, told, monkeypa
 
 
 def test_the_commit_says_whether_code_differs_but_not_documents():
-    root = Path(__file__).parents[1]
-
     def git(*args):
-        command = ["git", "-C", str(root), *args]
+        command = ["git", "-C", str(ROOT), *args]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     if not git("ls-files", "timecost/provenance.py"):

@@ -200,7 +200,8 @@ class TimeCostConfig(GRPOConfig):
                 )
         if self.budgets is not None:
             self.budgets = list(check_rungs(self.budgets))
-            if self.max_completion_length is not None and max(self.budgets) >= self.max_completion_length:
+            bounds = not self.objective.startswith("lcpo")  # to which a budget is a target
+            if bounds and max(self.budgets) >= (self.max_completion_length or math.inf):
                 warnings.warn(
                     f"no thought can overrun a budget of {max(self.budgets)} within max_completion_length "
                     f"{self.max_completion_length}: leave it out, or raise max_completion_length",

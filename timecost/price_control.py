@@ -18,7 +18,7 @@ from torch import Tensor
 from timecost.errors import UserError
 
 SCHEDULES = ("constant", "warmup", "dual")
-REFERENCE_STEPS = 5  # first steps, whose roll-outs stand for the start model
+REFERENCE_BATCHES = 5  # first batches, whose roll-outs stand for the start model
 LEARNING_STEPS = 20  # first steps, too few to tell whether the accuracy rises
 DECAY, SLOW_DECAY = 0.9, 0.97  # of the moving averages, and of what they are compared with, per step
 FACTORS = (1e-3, 1e3)  # bounds of dual ascent
@@ -27,7 +27,7 @@ STEP = 256  # completions that the control sees at least before it moves: a mean
 MIN_STYLE = 30  # completions of a style in the reference, below which its mean says too little
 COOL_DOWN = 20  # steps after backing off before the guard judges again
 SIGNS = {
-    "length": "the mean cost has halved within 20 steps",
+    "length": "the mean cost has halved within 20 steps of the control",
     "entropy": "the entropy has left 0.1 to 3 times its start",
     "no_signal": "nine of ten groups give no gradient",
 }
@@ -71,17 +71,17 @@ class PriceControl:
         e = (accuracy − (reference − max_accuracy_loss)) / max_accuracy_loss    or    (T̄ / max_mean_cost − 1) / 0.1
 
     clipped to [−2, 1] and [−1, 1], within factors of 1e-3 to 1e3, from moving averages over about 10 steps. The
-    reference is given, or the accuracy of the start model in the first 5 steps, in which the factor is 1. Before the
-    accuracy has reached its target for the first time, it does not lower the price while it rises (its average over 10
-    steps is above that over 30): it is learning that is missing, and a price that has gone down by then is long in
-    coming back.
+    reference is given, or the accuracy of the start model in the first 5 batches (and 256 completions), in which the
+    factor is 1. Before the accuracy has reached its target for the first time, it does not lower the price while it
+    rises (its average over 10 steps is above that over 30): it is learning that is missing, and a price that has gone
+    down by then is long in coming back.
 
-    guard: measures every objective by J = log p − ε · E[log T] (ε = `elasticity`) over the batch. In the first 5 steps
-    it takes J of each style of the start model from the completions that happened to use it, and keeps the best. There
-    is a collapse when the moving average of J falls below the lower of that best and its own best so far by more than
-    `margin` nats (0.1: about 10 % of accuracy more than the saving is worth; more where J is noisy): the factor is
-    halved, ten times at most, and the reason kept in `events`. With `acts` False, for an objective without a price, it
-    is only told. Early signs (SIGNS) keep dual ascent from raising the price and are logged when they appear.
+    guard: measures every objective by J = log p − ε · E[log T] (ε = `elasticity`) over the batch. In these first
+    batches it takes J of each style of the start model from the completions that happened to use it, and keeps the
+    best. There is a collapse when the moving average of J falls below the lower of that best and its own best so far by
+    more than `margin` nats (0.1: about 10 % of accuracy more than the saving is worth; more where J is noisy): the
+    factor is halved, ten times at most, and the reason kept in `events`. With `acts` False, for an objective without a
+    price, it is only told. Early signs (SIGNS) keep dual ascent from raising the price and are logged when they appear.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class PriceControl:
         self.max_accuracy_loss, self.max_mean_cost = max_accuracy_loss, max_mean_cost
         self.guard, self.acts, self.elasticity, self.margin = guard, acts, elasticity, margin
         self.num_batches = self.num_steps = 0
+        self.referred = False  # whether the start model is known
         self.pending: list[tuple] = []  # batches that are too few completions for a step
         self.reference = reference_accuracy
         self.given = reference_accuracy is not None
@@ -176,8 +177,9 @@ class PriceControl:
         if self.entropy is not None and isfinite(self.entropy):
             new["entropy"] = self.entropy
         self._average(new)
-        if self.num_steps <= REFERENCE_STEPS:
+        if not self.referred:
             self._refer(correct, cost, styles)
+            self.referred = self.num_batches >= REFERENCE_BATCHES
             return
         if self.guard:
             self._watch()
@@ -266,7 +268,7 @@ class PriceControl:
             )
 
     def _say(self, text: str) -> None:
-        self.events.append(f"step {self.num_steps}: {text}")
+        self.events.append(f"batch {self.num_batches} of roll-outs: {text}")
         if int(os.environ.get("RANK", 0)) == 0:  # every process comes to the same
             logging.getLogger(__name__).warning(self.events[-1])
 

@@ -39,9 +39,13 @@ def versions() -> dict[str, str]:
 
 def command_line() -> str:
     """The command of this process, as it would be typed in the checkout."""
-    program = Path(sys.argv[0])
-    script = program.suffix == ".py" and program.name != "cli.py"
-    start = ["python", f"{program.parent.name}/{program.name}".strip("/")] if script else ["timecost"]
+    program, root = Path(sys.argv[0]).resolve(), Path(__file__).parents[1]
+    if program.name in ("timecost", "cli.py"):
+        start = ["timecost"]
+    elif program.suffix == ".py":
+        start = ["python", str(program.relative_to(root) if program.is_relative_to(root) else program.name)]
+    else:
+        start = [program.name]
     return shlex.join([*start, *sys.argv[1:]])
 
 

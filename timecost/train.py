@@ -125,11 +125,11 @@ def train(argv: list[str]) -> None:
         else:
             token_ids += add_budget_tokens(model, tokenizer, config.budgets)
             say(f"added the tokens of budgets {', '.join(map(str, config.budgets))} and inf to the model")
-    if config.efforts and effort_token(next(iter(config.efforts))) not in tokenizer.get_added_vocab():
+    known = getattr(model.config, "efforts", None) or {}
+    if config.efforts and {effort_token(name) for name in config.efforts} - set(tokenizer.get_added_vocab()):
         token_ids += add_effort_tokens(model, tokenizer, config.efforts)
         say(f"added the tokens of efforts {', '.join(config.efforts)} to the model")
     if config.efforts:
-        known = getattr(model.config, "efforts", None) or {}
         model.config.efforts = {**known, **config.efforts}  # what they mean in this training
     if token_ids and (config.use_vllm or (config.beta and peft_config is None)):
         raise UserError(

@@ -67,7 +67,7 @@ class Objective:
         for argument, value in kwargs.items():
             numbers = [n for n in (value if isinstance(value, list | tuple) else [value]) if isinstance(n, int | float)]
             positive = argument in POSITIVE
-            if argument != "floor" and any(n <= 0 if positive else n < 0 for n in numbers):
+            if argument != "floor" and not all(n > 0 if positive else n >= 0 for n in numbers):
                 least = "positive" if positive else "at least 0"
                 raise UserError(f"objective {name}: {argument}={value} must be {least}")
         self.function = entry(**kwargs) if stateful else entry
