@@ -209,7 +209,10 @@ def ranking_of(phase: str, output_path: Path) -> list[dict]:
     source = output_path / f"objectives_{phase}.json"
     if not source.exists():
         raise SystemExit(f"{source} is missing: run --phase {phase} first")
-    return json.loads(source.read_text())["result"]["ranking"]
+    try:
+        return json.loads(source.read_text())["result"]["ranking"]
+    except (ValueError, LookupError) as error:
+        raise SystemExit(f"{source} holds no ranking: delete it and run --phase {phase} again") from error
 
 
 def pick(ranking: list[dict], num: int) -> list[dict]:

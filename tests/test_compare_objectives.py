@@ -108,6 +108,9 @@ def test_a_harder_family_gets_the_best_of_the_final_at_the_strengths_that_tuning
     write("final", ("kimi", "kimi", 0.1), ("levin", "levin_warmup", 0.15), baseline, ("lead", "lead", 0.2))
     with pytest.raises(SystemExit, match="run --phase tune first"):
         compare.plan("harder", args)
+    (args.output_path / "objectives_tune.json").touch()
+    with pytest.raises(SystemExit, match="holds no ranking: delete it"):
+        compare.plan("harder", args)
     write("tune", ("levin", "levin", 0.1), ("kimi", "kimi", 0.05), baseline)
     planned = compare.plan("harder", args)
     assert {(name, value) for name, value, _ in planned} == {
