@@ -13,7 +13,7 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from compare_objectives import MARGIN, best_style, table_of, value
+from objective_measures import MARGIN, best_style, table_of, value
 from reproduce_arithmetic import ELASTICITIES, SEEDS, Results, Run, make, origin
 
 SPLITS = {"test": 2000}
