@@ -67,7 +67,6 @@ def make_or_note(run: Run, folder: Path) -> None:
     """Make a run unless it is there; a failure is noted in its folder and does not end the comparison."""
     here = folder / run.name
     here.mkdir(parents=True, exist_ok=True)
-    check_settings(run, folder)
     (here / "run.json").write_text(json.dumps(settings_of(run), indent=1) + "\n")
     failed = here / "failed.txt"
     failed.unlink(missing_ok=True)
@@ -223,6 +222,8 @@ def main() -> None:
     folder = args.work_dir / args.phase
     base = base_run(args.phase, args)
     runs = [base, *(run for _, _, run in planned)]
+    for run in runs:  # before any of them takes its time
+        check_settings(run, folder)
     if not args.summarise_only:
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(partial(make_or_note, folder=folder), runs))

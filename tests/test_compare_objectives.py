@@ -78,16 +78,17 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     assert {run.overrides["seed"] for _, _, run in later} == set(PHASES["final"].seeds)
 
 
-def test_a_run_is_not_made_twice_and_not_with_other_settings(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flags", [[], ["--summarise_only"]])
+def test_other_settings_are_refused_before_anything_is_made(tmp_path, monkeypatch, flags):
     made = []
     monkeypatch.setattr(compare, "make", lambda run, folder: made.append(run.name))
-    args = arguments(tmp_path)
-    run = run_of("screen", "levin", 0.05, 0, args)
-    compare.make_or_note(run, tmp_path)
-    compare.make_or_note(run, tmp_path)
-    assert made == [run.name] * 2  # `make` itself passes over what is there
+    *_, last = plan("tune", arguments(tmp_path, steps=None, num_problems=None, num_samples=4))
+    compare.make_or_note(last[2], tmp_path / "tune")
+    assert made.pop() == last[2].name
+    monkeypatch.setattr(sys, "argv", ["compare", "--phase", "tune", "--work_dir", str(tmp_path), *flags])
     with pytest.raises(SystemExit, match="other settings"):
-        compare.make_or_note(run_of("screen", "levin", 0.05, 0, arguments(tmp_path, steps=7)), tmp_path)
+        compare.main()
+    assert not made
 
 
 def test_a_run_that_fails_is_noted(tmp_path, monkeypatch):
