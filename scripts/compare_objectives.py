@@ -41,7 +41,7 @@ from objective_phases import ARMS, BASELINE, OURS, PHASES, base_run, family, lab
 from objective_plots import plot
 from reproduce_arithmetic import Run, make, origin
 
-from timecost.evaluation.metrics import named, with_interval
+from timecost.evaluation.metrics import Estimate, named, with_interval
 from timecost.evaluation.records import compare, problem_key
 from timecost.evaluation.results import finite, read_samples, write_json
 
@@ -185,7 +185,10 @@ def rank(rows: list[dict], measures: dict, least_accuracy: float) -> list[dict]:
 
 
 def against_rivals(ranking: list[dict], measures: dict) -> dict | None:
-    """Ours over the rival that is best in each measure: ratio of hypervolumes, ratio of tokens at equal accuracy."""
+    """Ours over the rival that is best in each measure: ratio of hypervolumes, ratio of tokens at equal accuracy.
+
+    A ratio is NaN, unknown, where the rival's measure is 0 in a resample: there would be no end to it.
+    """
     rivals = [row for row in ranking if row["objective"] not in (OURS, BASELINE)]
     if not rivals or OURS not in measures:
         return None
@@ -193,8 +196,8 @@ def against_rivals(ranking: list[dict], measures: dict) -> dict | None:
     for measure, choose in (("hypervolume", max), ("tokens_at", min)):
         rival = choose(rivals, key=lambda row: row[measure])["objective"]
         (mine, drawn), (other, other_drawn) = measures[OURS][measure], measures[rival][measure]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = with_interval(np.divide(mine, other), drawn / other_drawn)
+        known = other and other_drawn.all()
+        ratio = with_interval(mine / other, drawn / other_drawn) if known else Estimate(*[float("nan")] * 3)
         out |= {f"{measure}_rival": rival, **named(f"{measure}_ratio", ratio)}
     return out
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +77,21 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     assert len(later) == 12, "one arm of each objective"
     assert [run.overrides["seed"] for _, _, run in later[:5]] == [10] * 4 + [11], "seed by seed"
     assert {run.overrides["seed"] for _, _, run in later} == set(PHASES["final"].seeds)
+
+
+def test_a_ratio_is_unknown_where_the_rival_may_have_no_area():
+    """Half of the resamples give it none: without them the upper end would be 2."""
+    ranking = [{"objective": name, "hypervolume": 0.1, "tokens_at": 20} for name in ("levin", "kimi")]
+    tokens = {"tokens_at": (20.0, np.full(4, 20.0))}
+    measures = {
+        "levin": {"hypervolume": (0.2, np.full(4, 0.2)), **tokens},
+        "kimi": {"hypervolume": (0.1, np.array([0.1, 0.0, 0.1, 0.0])), **tokens},
+    }
+    against = finite(compare.against_rivals(ranking, measures))
+    assert against["hypervolume_ratio"] is None and against["hypervolume_ratio_high"] is None
+    assert against["tokens_at_ratio"] == 1
+    measures["kimi"]["hypervolume"] = (0.1, np.full(4, 0.1))
+    assert compare.against_rivals(ranking, measures)["hypervolume_ratio_high"] == 2
 
 
 @pytest.mark.parametrize("flags", [[], ["--summarise_only"]])
