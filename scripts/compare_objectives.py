@@ -90,8 +90,8 @@ def summarise(phase: str, args, planned: list[tuple[str, object, Run]]) -> dict:
     style, bar = best_style(base_rows)
     arms, failures = read_arms(planned, folder, split, keys)
     baseline = next((arm for arm in arms if arm["name"] == BASELINE), None)
-    if baseline is None:
-        raise SystemExit(f"no run of {BASELINE} has finished: there is nothing to compare with")
+    if baseline is None or len(arms) == 1:
+        raise SystemExit(f"{BASELINE} and another must have finished: there is nothing to compare")
     rows = [row_of(arm, baseline, bar) for arm in arms]
 
     objectives = {}  # objective -> its arms, forms included; the baseline's own point is in every measure

@@ -79,6 +79,16 @@ def test_a_comparison_is_summarised_ranked_and_rendered(tmp_path, monkeypatch):
     assert {run.overrides["seed"] for _, _, run in later} == set(PHASES["final"].seeds)
 
 
+@pytest.mark.parametrize("left", [["accuracy"], ["levin"]])
+def test_one_arm_is_no_comparison(tmp_path, left):
+    args = arguments(tmp_path)
+    write_run(args.work_dir / "screen" / "base" / "validation", "base", 0.95, 40)
+    planned = [entry for entry in plan("screen", args) if entry[0] in left][:1]
+    write_run(args.work_dir / "screen" / planned[0][2].name / "validation", "one", 0.99, 40)
+    with pytest.raises(SystemExit, match="nothing to compare"):
+        compare.summarise("screen", args, planned)
+
+
 def test_a_ratio_is_unknown_where_the_rival_may_have_no_area():
     """Half of the resamples give it none: without them the upper end would be 2."""
     ranking = [{"objective": name, "hypervolume": 0.1, "tokens_at": 20} for name in ("levin", "kimi")]
