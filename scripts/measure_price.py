@@ -10,11 +10,10 @@ Writes docs/results/price.json. A run that is there is not made again.
 
 import argparse
 import statistics
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from objective_measures import MARGIN, best_style, table_of, value
-from reproduce_arithmetic import ELASTICITIES, SEEDS, Results, Run, make, origin
+from reproduce_arithmetic import ELASTICITIES, SEEDS, Results, Run, make_all, origin
 
 SPLITS = {"test": 2000}
 MOST_LOST, MOST_TOKENS = 0.01, 20
@@ -116,19 +115,16 @@ def main() -> None:
     args = parser.parse_args()
     results = Results(args.work_dir)
     reference = [Run(f"accuracy-{seed}", "arithmetic_accuracy", {"validation": 1000}, {"seed": seed}) for seed in SEEDS]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for future in [pool.submit(make, run, args.work_dir) for run in reference]:
-            future.result()
-        accuracies = [results.record([run.name], "validation")["accuracy"] for run in reference]
-        runs = plan(statistics.mean(accuracies))
-        for future in [pool.submit(make, run, args.work_dir) for some in runs.values() for run in some]:
-            future.result()
+    make_all(reference, args.work_dir, args.jobs)
+    accuracies = [results.record([run.name], "validation")["accuracy"] for run in reference]
+    runs = plan(statistics.mean(accuracies))
+    made = [run for some in runs.values() for run in some]
+    make_all(made, args.work_dir, args.jobs)
 
     from timecost.evaluation.results import finite, write_json
 
     result = {"prices": inversions(results), "targets": targets_met(results, runs), "collapses": collapses(results)}
     args.output_path.parent.mkdir(parents=True, exist_ok=True)
-    made = [run for some in runs.values() for run in some]
     write_json(args.output_path, {"result": finite(result), "provenance": origin(made, args.work_dir)})
     print(f"wrote {args.output_path}")
 

@@ -100,6 +100,21 @@ def make(run: Run, folder: Path) -> None:
     print(f"{run.name}: done", flush=True)
 
 
+def make_all(runs: list[Run], folder: Path, jobs: int) -> None:
+    """Make the runs, `jobs` at a time; those of one name, in several sets, share a folder: one after another."""
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+
+    def make_each(same: list[Run]) -> None:
+        for run in same:
+            make(run, folder)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in [pool.submit(make_each, same) for same in by_name.values()]:
+            future.result()
+
+
 def as_flag(value) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
@@ -156,8 +171,8 @@ class Results:
 
 
 SHORT = (
-    "model", "num_problems", "num_samples", "accuracy", "accuracy_low", "accuracy_high", "tokens_mean",
-    "tokens_mean_low", "tokens_mean_high", "truncation_rate", "answer_rate", "styles",
+    "model", "num_problems", "accuracy", "accuracy_low", "accuracy_high", "tokens_mean", "tokens_mean_low",
+    "tokens_mean_high", "truncation_rate", "answer_rate", "styles",
 )  # fmt: skip
 COMPARED = [
     f"{name}{end}"
@@ -264,9 +279,7 @@ def main() -> None:
     names = args.sets.split(",")
     if unknown := [name for name in names if name not in sets]:
         parser.error(f"unknown set {unknown[0]}: {', '.join(sets)}")
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for future in [pool.submit(make, run, args.work_dir) for name in names for run in sets[name]]:
-            future.result()
+    make_all([run for name in names for run in sets[name]], args.work_dir, args.jobs)
 
     from timecost.evaluation.results import finite, write_json
 
