@@ -285,8 +285,7 @@ def objectives_section(phase: str) -> str:
     ]
     ranking = [
         [
-            row["label"], interval(row, "hypervolume", ".4f"),
-            interval(row, "tokens_at", ".2f") if row["tokens_at"] is not None else "not reached",
+            row["label"], interval(row, "hypervolume", ".4f"), interval(row, "tokens_at", ".2f"),
             "yes" if row["within"] else "no",
         ]
         for row in result["ranking"]
