@@ -358,6 +358,8 @@ def test_a_head_stops_at_its_prices_and_each_is_a_record(with_head, tmp_path, sa
         assert kept["completion"] == free["completion"] and kept["stop_cause"] == free["stop_cause"]
         assert stopped["thinking_tokens"] == min(3, free["thinking_tokens"]), "the same thought up to the stop"
         assert stopped["looks"] == 0
+        if free["finished"] and free["thinking_tokens"] <= 3 and not free["answer_tokens"]:
+            assert stopped["stop_cause"] == "natural", "what ended by itself was not stopped"
     assert {r["stop_cause"] for r in by["0.1/token"]} >= {"value"}
     results = read_results(tmp_path / "at")
     (sweep,) = results["sweeps"]

@@ -64,9 +64,9 @@ def value_of(model, tokenizer, job: Job) -> Callable | None:
     )  # fmt: skip
     for line in said:
         print(line, file=sys.stderr)
-    think_end, eos_id = single_id(tokenizer, job.task.think_end), end_ids(model, tokenizer)[0]
+    think_end, eos_ids = single_id(tokenizer, job.task.think_end), end_ids(model, tokenizer)
     return lambda lengths: ValueGuard(
-        model, head, rule, [False] * len(lengths), max(lengths), think_end, eos_id, lengths
+        model, head, rule, [False] * len(lengths), max(lengths), think_end, eos_ids, lengths
     )
 
 
