@@ -112,7 +112,10 @@ def make_jobs(
 
 
 def load_problems(task: Task, settings: Settings, conversational: bool) -> list[dict]:
-    """Problems of the split with prompt, answer and difficulty; the prompts hold the examples that were asked for."""
+    """Problems of the split with prompt, answer and difficulty; the prompts hold the examples that were asked for.
+
+    A problem that is one of the examples goes without it: its prompt would tell its answer.
+    """
     problems = list(task.load(settings.split, settings.num_problems, conversational=conversational))
     if not problems:
         raise UserError(f"task {task.name}, split {settings.split}: no problems")
@@ -123,7 +126,10 @@ def load_problems(task: Task, settings: Settings, conversational: bool) -> list[
     if not settings.num_fewshot:
         return problems
     shots = fewshot(task, settings.num_fewshot, conversational)
-    return [{**problem, "prompt": with_shots(shots, problem["prompt"])} for problem in problems]
+    return [
+        {**problem, "prompt": with_shots([shot for shot in shots if shot[0] != problem["prompt"]], problem["prompt"])}
+        for problem in problems
+    ]
 
 
 def fewshot(task: Task, num_fewshot: int, conversational: bool) -> list[tuple]:
