@@ -19,4 +19,5 @@ def completion_of(tokenizer, text):
 def test_answer_text():
     assert answer_text("1+1=2;</think>2", "</think>", True) == "2"
     assert answer_text("1+1=", "</think>", False) == ""
+    assert answer_text("<think>1+1=2", "</think>", True) == "", "thinking that never closes is no answer"
     assert answer_text("The answer is 2.", "</think>", True) == "The answer is 2."

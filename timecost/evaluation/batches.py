@@ -128,6 +128,8 @@ def stop_cause(job: Job, completion, thinking: int, answer: int) -> str:
 
 
 def answer_text(text: str, think_end: str, finished: bool) -> str:
-    """What follows the end of thinking; all of a finished completion that has none."""
+    """What follows the end of thinking; all of a finished completion that never began to think."""
     before, closed, after = text.partition(think_end)
-    return after if closed else before if finished else ""
+    if closed:
+        return after
+    return before if finished and THINK_START not in before else ""
