@@ -86,6 +86,19 @@ def test_two_processes_give_the_samples_of_one(whole, tiny_arithmetic, tmp_path,
     assert out.count("m on arithmetic: accuracy") == 1 and f"process {order[0]} of 2 has done its share" in err
 
 
+def test_a_process_without_a_share_loads_no_model_and_leaves_nothing(tiny_arithmetic, tmp_path, monkeypatch, capsys):
+    argv = ["--model_name_or_path", tiny_arithmetic, *ARGV, "--batch_size", "54", "--output_path", str(tmp_path)]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("timecost.evaluation.evaluate.load_model_to_use", fail(RuntimeError()))
+        run(argv)
+    assert not list(tmp_path.iterdir()) and "process 1 of 2 has done its share" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "0")
+    run(argv)
+    assert len(samples(tmp_path)) == 54
+
+
 def test_an_interrupted_run_goes_on_with_the_missing_batches(whole, tiny_arithmetic, tmp_path, monkeypatch, sampled):
     write, written = runner.write_batch, []
 
@@ -99,6 +112,8 @@ def test_an_interrupted_run_goes_on_with_the_missing_batches(whole, tiny_arithme
         patch.setattr(runner, "write_batch", stop)
         evaluated(tmp_path, tiny_arithmetic)
     assert not (tmp_path / SAMPLES).exists()
+    with pytest.raises(KeyboardInterrupt, match="begins anew"), runner.how_to_go_on(overwrite=True):
+        raise KeyboardInterrupt
     sampled.clear()
     assert evaluated(tmp_path, tiny_arithmetic) == whole
     assert len(sampled) == 7 - 3
@@ -288,13 +303,13 @@ def test_settings_that_cannot_be(tiny_arithmetic, tmp_path, capsys, options, mes
 def test_two_evaluations_of_the_same_into_one_folder(tiny_arithmetic, tmp_path):
     settings = Settings(num_problems=18, batch_size=8, max_completion_length=24)
     (job,) = make_jobs("m", ARITHMETIC, [None], settings, conversational=False, model={})
-    (tmp_path / "part").mkdir()
-    with (
-        runner.alone(tmp_path / "part"),
-        pytest.raises(UserError, match="being written by another process"),
-        runner.alone(tmp_path / "part"),
-    ):
-        pass
+    part = tmp_path / job.folder
+    part.mkdir(parents=True)
+    for again in (lambda: runner.alone(part).__enter__(), lambda: runner.discard(tmp_path, [job])):
+        with runner.alone(part), pytest.raises(UserError, match="being written by another process"):
+            again()
+    runner.discard(tmp_path, [job])
+    assert not part.exists()
     assert replace(job, budget=8).folder != job.folder
 
 

@@ -110,13 +110,17 @@ def check_same(folder: Path, job: Job, stored: dict, holds: str) -> None:
 
 
 def discard(folder: Path, jobs: list[Job]) -> None:
-    """Forget the unfinished parts of jobs. Every process calls it; none goes on before it is done."""
+    """Forget the unfinished parts of jobs. Every process calls it; none goes on before it is done.
+
+    UserError for a part that another process is writing.
+    """
     rank, world_size = processes()
     if world_size > 1 and "MASTER_ADDR" not in os.environ:
         raise UserError("--overwrite in several processes needs accelerate launch or torchrun to start them")
     if rank == 0:
         for job in jobs:
-            shutil.rmtree(folder / job.folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError), alone(folder / job.folder):
+                shutil.rmtree(folder / job.folder, ignore_errors=True)
     if world_size > 1:
         from accelerate import PartialState
 
@@ -147,24 +151,26 @@ def run_jobs(
         discard(folder, jobs)
     finished = [not overwrite and is_finished(folder, job, records) for job in jobs]
     missing = {job.key: missing_batches(folder, job) for job, done in zip(jobs, finished, strict=True) if not done}
+    mine = {key: my_share(batches) for key, batches in missing.items()}
     loaded, encoded = None, {}
-    if any(missing.values()):
+    if any(mine.values()):
         loaded = load_model()
         # a budget that the model does not know must not cost the time of the others
-        encoded = {job.key: encode_job(*loaded, job) for job in jobs if missing.get(job.key)}
-    mine = sum(len(job_share(missing[job.key])) for job in jobs if job.key in missing)
+        encoded = {job.key: encode_job(*loaded, job) for job in jobs if mine.get(job.key)}
     out = []
-    # disable=None: no bar unless stderr is a terminal
-    with how_to_go_on(), tqdm(total=mine, unit="batch", disable=None if rank == 0 else True, leave=False) as bar:
+    total, disable = sum(map(len, mine.values())), None if rank == 0 else True  # None: unless stderr is a terminal
+    with how_to_go_on(overwrite), tqdm(total=total, unit="batch", disable=disable, leave=False) as bar:
         for job, done in zip(jobs, finished, strict=True):
             reference = references.get(job.task.name)
-            if not done:
-                if missing[job.key]:
-                    bar.set_description(f"{job.task.name}, budget {job.key[2]}")
-                    run_job(folder, job, *loaded, encoded[job.key], missing[job.key], bar)
-                record, tells = collect(folder, job, reference)
-            else:
+            if done:
                 record, tells = finished_record(folder, job, reference if rank == 0 else None), rank == 0
+            elif missing[job.key] and not mine[job.key]:
+                record, tells = None, True  # what is missing is for others to sample, and so is the record to make
+            else:
+                if mine[job.key]:
+                    bar.set_description(f"{job.task.name}, budget {job.key[2]}")
+                    run_job(folder, job, *loaded, encoded[job.key], mine[job.key], bar)
+                record, tells = collect(folder, job, reference)
             if tells:
                 bar.clear()
                 report(record, job)
@@ -173,12 +179,13 @@ def run_jobs(
 
 
 @contextlib.contextmanager
-def how_to_go_on():
+def how_to_go_on(overwrite: bool):
     """Ctrl-C and SIGTERM pass, with a word on what becomes of the work."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise type(stop)("(finished batches are kept: the same command goes on)") from None
+        kept = "with --overwrite the same command begins anew"
+        raise type(stop)(f"({kept if overwrite else 'finished batches are kept: the same command goes on'})") from None
 
 
 def missing_batches(folder: Path, job: Job) -> list[int]:
@@ -189,21 +196,21 @@ def batch_path(folder: Path, job: Job, number: int) -> Path:
     return folder / job.folder / f"batch-{number:05d}.jsonl"
 
 
-def job_share(batches: list[int]) -> list[int]:
+def my_share(batches: list[int]) -> list[int]:
     """Those of the batches that are this process's: whatever is missing, no two processes take the same."""
     rank, world_size = processes()
     return [number for number in batches if number % world_size == rank]
 
 
-def run_job(folder: Path, job: Job, model, tokenizer, encoded: list[list[int]], missing: list[int], bar) -> None:
-    """Sample, judge and write this process's share of the missing batches; verifying overlaps with sampling."""
+def run_job(folder: Path, job: Job, model, tokenizer, encoded: list[list[int]], numbers: list[int], bar) -> None:
+    """Sample, judge and write the batches of these numbers; verifying overlaps with sampling."""
     part = make_folder(folder / job.folder)
     batches = plan(job, encoded)
     with alone(part), ThreadPoolExecutor(1) as beside:
         with replacing(part / SETTINGS) as file:
             json.dump({**finite(job.settings), "version": __version__}, file)
         waiting, decides = None, value_of(model, tokenizer, job)
-        for number in job_share(missing):
+        for number in numbers:
             completions, seconds = sample(model, tokenizer, job, encoded, batches[number], decides)
             if waiting is not None:
                 waiting.result()
