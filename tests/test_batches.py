@@ -1,9 +1,11 @@
 """A batch of a job, sampled and judged: what a row says of a completion."""
 
 from timecost.evaluation import runner
-from timecost.evaluation.batches import answer_text
+from timecost.evaluation.batches import answer_text, stop_cause
 from timecost.evaluation.evaluate import evaluate
+from timecost.evaluation.jobs import Settings, make_jobs
 from timecost.evaluation.sampling import Completion
+from timecost.tasks.arithmetic import ARITHMETIC
 
 
 def test_an_answer_without_thinking_can_be_right(tiny_arithmetic, monkeypatch):
@@ -14,6 +16,16 @@ def test_an_answer_without_thinking_can_be_right(tiny_arithmetic, monkeypatch):
 
 def completion_of(tokenizer, text):
     return Completion([*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id], True)
+
+
+def test_why_a_completion_ended():
+    settings = Settings(num_problems=1, enforce="hard", max_answer_tokens=3)
+    free, held = make_jobs("m", ARITHMETIC, [None, 8], settings, conversational=False, model={})
+    ended, cut = Completion([], True), Completion([], False)
+    assert (stop_cause(free, ended, 20, 9), stop_cause(free, cut, 29, 0)) == ("natural", "length")
+    # beside the answer stand the end of thinking and the end of sequence
+    assert [stop_cause(held, ended, 7, 1 + answer + 1) for answer in (0, 2, 3)] == ["natural", "natural", "length"]
+    assert stop_cause(held, ended, 8, 4) == "budget"
 
 
 def test_answer_text():

@@ -119,7 +119,8 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
 def stop_cause(job: Job, completion, thinking: int, answer: int) -> str:
     """natural, budget (the thinking was closed at the bound, or closed itself there) or length (something was cut).
 
-    At a price also value (the head stopped the thinking) and declined.
+    An answer that took all of its reserve counts as cut: the guard forced its end, whether or not the model would have
+    ended there. At a price also value (the head stopped the thinking) and declined.
     """
     if not completion.finished or (job.enforce in HELD and answer > job.settings["max_answer_tokens"] + 1):
         return "length"
