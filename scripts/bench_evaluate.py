@@ -62,7 +62,9 @@ def alone(model, tokenizer, batches: list, length: int) -> int:
 
 def compare(model, tokenizer, job, batch_size: int, rounds: int) -> dict:
     """Rounds of both sides on one job."""
-    from timecost.evaluation.runner import encode_job, plan, run_jobs
+    from timecost.evaluation.batches import plan
+    from timecost.evaluation.jobs import encode_job
+    from timecost.evaluation.runner import run_jobs
 
     encoded, length = encode_job(model, tokenizer, job), job.settings["max_completion_length"]
     batches = [
@@ -102,8 +104,8 @@ def main() -> None:
     parser.add_argument("--output_path", type=Path)
     args = parser.parse_args()
 
+    from timecost.evaluation.jobs import Settings, make_jobs
     from timecost.evaluation.results import write_json
-    from timecost.evaluation.runner import Settings, make_jobs
     from timecost.loading import device, load_model_to_use
     from timecost.provenance import provenance
     from timecost.tasks import get_task

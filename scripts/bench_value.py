@@ -44,7 +44,7 @@ def decoding(model, prompts, step_rule, think_end_id: int, num_tokens: int, roun
             guard = None
             if head is not None:
                 rule = StopRule(0.0)
-                guard = ValueGuard(model, head, rule, [False], ids.shape[1], think_end_id, eos)
+                guard = ValueGuard(model, head, rule, [False], ids.shape[1], think_end_id, [eos])
                 guard.__enter__()
             with torch.inference_mode():
                 out = model.generate(

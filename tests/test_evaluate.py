@@ -8,7 +8,6 @@ from timecost.errors import UserError
 from timecost.evaluation.evaluate import evaluate, run
 from timecost.evaluation.records import compare, compare_all, make_record, pick_reference
 from timecost.evaluation.results import read_results, read_samples, write_results
-from timecost.evaluation.runner import answer_text
 
 SETTINGS = {"num_samples": 2, "temperature": 1.0, "seed": 0, "split": "test"}
 
@@ -114,12 +113,6 @@ def test_pick_reference_asks_which_of_several_models():
     for arguments, message in ((("t",), "say which"), (("t", "bass"), "did you mean 'base'"), (("u",), "no samples")):
         with pytest.raises(UserError, match=message):
             pick_reference(samples, *arguments)
-
-
-def test_answer_text():
-    assert answer_text("1+1=2;</think>2", "</think>", True) == "2"
-    assert answer_text("1+1=", "</think>", False) == ""
-    assert answer_text("The answer is 2.", "</think>", True) == "The answer is 2."
 
 
 def test_evaluate_arithmetic(tiny_arithmetic, tmp_path):

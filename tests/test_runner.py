@@ -18,6 +18,7 @@ from timecost import cli
 from timecost.errors import UserError
 from timecost.evaluation import runner
 from timecost.evaluation.evaluate import evaluate, run
+from timecost.evaluation.jobs import Settings, make_jobs
 from timecost.evaluation.results import RESULTS, SAMPLES, read_results, read_samples
 from timecost.tasks import TASKS, get_task
 from timecost.tasks.arithmetic import ARITHMETIC
@@ -85,6 +86,19 @@ def test_two_processes_give_the_samples_of_one(whole, tiny_arithmetic, tmp_path,
     assert out.count("m on arithmetic: accuracy") == 1 and f"process {order[0]} of 2 has done its share" in err
 
 
+def test_a_process_without_a_share_loads_no_model_and_leaves_nothing(tiny_arithmetic, tmp_path, monkeypatch, capsys):
+    argv = ["--model_name_or_path", tiny_arithmetic, *ARGV, "--batch_size", "54", "--output_path", str(tmp_path)]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("timecost.evaluation.evaluate.load_model_to_use", fail(RuntimeError()))
+        run(argv)
+    assert not list(tmp_path.iterdir()) and "process 1 of 2 has done its share" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "0")
+    run(argv)
+    assert len(samples(tmp_path)) == 54
+
+
 def test_an_interrupted_run_goes_on_with_the_missing_batches(whole, tiny_arithmetic, tmp_path, monkeypatch, sampled):
     write, written = runner.write_batch, []
 
@@ -98,6 +112,8 @@ def test_an_interrupted_run_goes_on_with_the_missing_batches(whole, tiny_arithme
         patch.setattr(runner, "write_batch", stop)
         evaluated(tmp_path, tiny_arithmetic)
     assert not (tmp_path / SAMPLES).exists()
+    with pytest.raises(KeyboardInterrupt, match="begins anew"), runner.how_to_go_on(overwrite=True):
+        raise KeyboardInterrupt
     sampled.clear()
     assert evaluated(tmp_path, tiny_arithmetic) == whole
     assert len(sampled) == 7 - 3
@@ -163,25 +179,6 @@ def test_each_budget_is_sampled_once(with_ladder, tmp_path, sampled):
     assert len(sampled) == 3 * 7
 
 
-def test_the_budget_stands_in_the_prompt_or_the_baseline_in_its_place(with_ladder):
-    from timecost.loading import load_model_to_use
-
-    model, tokenizer = load_model_to_use(with_ladder)
-
-    def asked(budget, baseline=None):
-        settings = runner.Settings(num_problems=1, baseline=baseline, max_completion_length=32)
-        (job,) = runner.make_jobs("m", ARITHMETIC, [budget], settings, conversational=False, model={})
-        return job, tokenizer.decode(runner.encode_job(model, tokenizer, job)[0]).replace(" ", "")
-
-    plain = asked(None)[1]
-    assert asked(9)[1] == plain.replace("a", "<|budget_8|>a", 1), "rounded down to the ladder"
-    assert asked(0)[1] == plain + "</think>"
-    job, prompt = asked(9, "truncation")
-    assert prompt == plain and job.enforce == "hard"
-    assert runner.ask_for("1+1?", 9) == "Use at most 9 tokens of thinking.\n\n1+1?"
-    assert runner.ask_for([{"role": "user", "content": "1+1?"}], 9)[0]["content"].startswith("1+1?\n\nUse at most 9")
-
-
 def test_baselines_have_labels_of_their_own(tiny_arithmetic, tmp_path):
     evaluated(tmp_path, tiny_arithmetic, "--budgets", "5,inf", "--baseline", "truncation", "--max_answer_tokens", "4")
     evaluated(tmp_path, tiny_arithmetic, "--baseline", "no_thinking")
@@ -191,45 +188,6 @@ def test_baselines_have_labels_of_their_own(tiny_arithmetic, tmp_path):
         ("m (truncation)", "inf", "truncation"),
     ]  # fmt: skip
     assert records[0]["thinking_tokens_mean"] == 0 and records[1]["overshoot_rate"] == 0
-
-
-def test_an_answer_without_thinking_can_be_right(tiny_arithmetic, monkeypatch):
-    monkeypatch.setattr(runner, "sample", lambda *args: ([runner_completion(args[1], "7")] * len(args[4]), 0.1))
-    record = evaluate(tiny_arithmetic, "arithmetic", budget=0, num_problems=50, num_samples=1)
-    assert record["accuracy"] > 0 and record["answer_rate"] == 1 and record["styles"] == {"direct": 1.0}
-
-
-def runner_completion(tokenizer, text):
-    from timecost.evaluation.sampling import Completion
-
-    return Completion([*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id], True)
-
-
-def test_examples_come_from_the_train_split_and_are_always_the_same(data_dir):
-    settings = runner.Settings(num_problems=2, num_fewshot=2)
-    chats, texts = (runner.load_problems(get_task("gsm8k"), settings, chat) for chat in (True, False))
-    assert [m["role"] for m in chats[0]["prompt"]] == ["user", "assistant"] * 2 + ["user"]
-    assert chats[0]["prompt"][:4] == chats[1]["prompt"][:4]
-    assert "####" in chats[0]["prompt"][1]["content"]
-    assert texts[0]["prompt"].count("Problem:") == 3 and texts[0]["prompt"].endswith("Solution:")
-
-
-@pytest.mark.parametrize(
-    ("changes", "number", "message"),
-    [({"splits": ("test",)}, 1, "from a train split with solutions, which t lacks"), ({}, 4, "t has 3 problems in"),
-     ({"solutions": lambda split: []}, 1, "needs one gold solution for each problem of train")],
-)  # fmt: skip
-def test_examples_that_a_task_does_not_have(tmp_path, changes, number, message):
-    (tmp_path / "t.jsonl").write_text("".join(f'{{"q": "{i}+1?", "a": "{i + 1}"}}\n' for i in range(3)))
-    (tmp_path / "t.yaml").write_text(
-        "name: t\nsplits: {train: t.jsonl, test: t.jsonl}\nprompt: '{q}'\nanswer: '{a}'\nsolution: '#### {a}'\n"
-        "verifier: exact\n"
-    )
-    task = get_task(str(tmp_path / "t.yaml"))
-    with pytest.raises(UserError, match=message):
-        runner.load_problems(replace(task, **changes), runner.Settings(num_fewshot=number), False)
-    (one, *_) = runner.load_problems(task, runner.Settings(num_fewshot=1), False)
-    assert "#### " in one["prompt"] and one["prompt"].endswith("\n\n0+1?")
 
 
 # What cannot be -------------------------------------------------------------------------------------------------------
@@ -343,15 +301,15 @@ def test_settings_that_cannot_be(tiny_arithmetic, tmp_path, capsys, options, mes
 
 
 def test_two_evaluations_of_the_same_into_one_folder(tiny_arithmetic, tmp_path):
-    settings = runner.Settings(num_problems=18, batch_size=8, max_completion_length=24)
-    (job,) = runner.make_jobs("m", ARITHMETIC, [None], settings, conversational=False, model={})
-    (tmp_path / "part").mkdir()
-    with (
-        runner.alone(tmp_path / "part"),
-        pytest.raises(UserError, match="being written by another process"),
-        runner.alone(tmp_path / "part"),
-    ):
-        pass
+    settings = Settings(num_problems=18, batch_size=8, max_completion_length=24)
+    (job,) = make_jobs("m", ARITHMETIC, [None], settings, conversational=False, model={})
+    part = tmp_path / job.folder
+    part.mkdir(parents=True)
+    for again in (lambda: runner.alone(part).__enter__(), lambda: runner.discard(tmp_path, [job])):
+        with runner.alone(part), pytest.raises(UserError, match="being written by another process"):
+            again()
+    runner.discard(tmp_path, [job])
+    assert not part.exists()
     assert replace(job, budget=8).folder != job.folder
 
 
@@ -415,6 +373,8 @@ def test_a_head_stops_at_its_prices_and_each_is_a_record(with_head, tmp_path, sa
         assert kept["completion"] == free["completion"] and kept["stop_cause"] == free["stop_cause"]
         assert stopped["thinking_tokens"] == min(3, free["thinking_tokens"]), "the same thought up to the stop"
         assert stopped["looks"] == 0
+        if free["finished"] and free["thinking_tokens"] <= 3 and not free["answer_tokens"]:
+            assert stopped["stop_cause"] == "natural", "what ended by itself was not stopped"
     assert {r["stop_cause"] for r in by["0.1/token"]} >= {"value"}
     results = read_results(tmp_path / "at")
     (sweep,) = results["sweeps"]

@@ -25,7 +25,7 @@ from timecost.value.stopping import (
 )  # fmt: skip
 
 PROMPTS = ["a7b-3=<think>", "a7b-3c*2d+1e-4=<think>"]
-THINK_END, EOS, DIGIT = 5, 2, 6
+THINK_END, EOS, OTHER_EOS, PAD, DIGIT = 5, 2, 3, 0, 6
 
 
 def forecast(value=(0.2, 0.5, 0.9), tokens=(0.0, 4.0, 20.0), gain=(0.7, 0.1, -0.3)) -> Forecast:
@@ -148,7 +148,7 @@ def test_each_row_stops_at_the_price_of_its_own_prompt(loaded):
     with torch.no_grad():
         own.closed[-1].bias.copy_(torch.tensor([0.7, 0.1, -0.3]))
     rule = StopRule(1.0, cost_model=SecondsCost(a=0.0, b=0.0, c=1e-9, d=0.01))
-    guard = ValueGuard(loaded[0], own, rule, [False] * 2, 20, THINK_END, EOS, prompt_tokens=[2, 20])
+    guard = ValueGuard(loaded[0], own, rule, [False] * 2, 20, THINK_END, [EOS], prompt_tokens=[2, 20])
     with guard:
         guard.reader.states = torch.zeros(2, 20, 32)
         guard(torch.full((2, 20), DIGIT), torch.zeros(2, 36))
@@ -159,7 +159,7 @@ def test_the_head_is_told_for_how_many_boundaries_the_answer_has_been_the_same(l
     """A head that goes on until an answer has come three times in a row."""
     own = head(peek=True, agreed=True)
     own.forward = lambda states, position, look: Forecast(*torch.zeros(2, 2, 3), (2.5 - look[3])[:, None].expand(-1, 3))
-    guard = ValueGuard(loaded[0], own, StopRule(0.01), [False] * 2, 4, THINK_END, EOS)
+    guard = ValueGuard(loaded[0], own, StopRule(0.01), [False] * 2, 4, THINK_END, [EOS])
     answers = torch.tensor([[7, 7, 8, 8, 8], [7, 8, 8, 8, 8]])
     stopped = [None, None]
     with guard:
@@ -232,7 +232,7 @@ def test_rows_stop_by_themselves_at_boundaries_alone(loaded):
         own.closed = torch.nn.Linear(34, 3, bias=False)
         own.closed.weight.zero_()
         own.closed.weight[:, 0] = 1.0
-    guard = ValueGuard(model, own, StopRule(0.01), [False, False, True], 1, THINK_END, EOS)
+    guard = ValueGuard(model, own, StopRule(0.01), [False, False, True], 1, THINK_END, [EOS])
     states = torch.zeros(3, 1, 32)
     states[:, 0, 0] = torch.tensor([1.0, -1.0, -1.0])
     with guard:
@@ -244,8 +244,18 @@ def test_rows_stop_by_themselves_at_boundaries_alone(loaded):
     assert guard.causes == [None, "value", None] and scores[1, THINK_END] == 0
 
 
+def test_a_row_that_has_ended_is_not_stopped_while_others_go_on(loaded):
+    guard = ValueGuard(loaded[0], always(STOP), StopRule(0.01), [False] * 3, 1, THINK_END, [EOS, OTHER_EOS])
+    with guard:
+        guard.reader.states = torch.zeros(3, 1, 32)
+        for end in ([DIGIT], [EOS], [OTHER_EOS]), ([DIGIT, DIGIT], [EOS, PAD], [OTHER_EOS, PAD]):
+            guard(torch.tensor([[1, DIGIT, *tokens] for tokens in end]), torch.zeros(3, 36))
+    assert guard.causes == ["value", None, None]
+
+
 def test_the_step_rule_of_the_head_places_the_boundaries(loaded):
-    guard = ValueGuard(loaded[0], always(STOP, step_rule=StepRule((9,), 1)), StopRule(0.01), [False], 1, THINK_END, EOS)
+    own = always(STOP, step_rule=StepRule((9,), 1))
+    guard = ValueGuard(loaded[0], own, StopRule(0.01), [False], 1, THINK_END, [EOS])
     rows = [[1, 9, DIGIT], [1, DIGIT, 9], [1, DIGIT, DIGIT]]
     assert [bool(guard._at_boundary(torch.tensor([row]), 2)) for row in rows] == [True, False, False]
 

@@ -138,7 +138,7 @@ def generate(
             stop_rule, said = held_safe(value_head, stop_rule, mark="")
             for line in said:
                 warnings.warn(line, stacklevel=2)
-        decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids[0], lengths)
+        decider = ValueGuard(model, value_head, stop_rule, closed, width, think_end_id, eos_ids, lengths)
         processors.append(decider)
     with decider, plain_sampling(model), torch.random.fork_rng(devices), torch.inference_mode():
         torch.manual_seed(seed)

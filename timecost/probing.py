@@ -4,8 +4,8 @@ import json
 import sys
 
 from timecost.errors import UserError
-from timecost.evaluation.sampling import end_of_sequence_ids, sample_completions
-from timecost.generation import encode
+from timecost.evaluation.sampling import sample_completions
+from timecost.generation import encode, end_ids
 from timecost.prompt_tokens import single_id
 from timecost.value.probes import read_trace, sample_answers, score_answers, step_rule
 
@@ -33,7 +33,7 @@ def probe_problems(
     think_end_id = single_id(tokenizer, task.think_end)
     if think_end_id is None:
         raise UserError(f"the tokenizer has no token {task.think_end!r}: there is no thinking to close")
-    eos_ids = end_of_sequence_ids(model, tokenizer)
+    eos_ids = end_ids(model, tokenizer)
     rule = step_rule(tokenizer, task.step_end)
     rows = [i for i in range(len(problems)) for _ in range(num_samples)]
     encoded = [encode(tokenizer, row["prompt"], None, False, "<think>", task.think_end) for row in problems]

@@ -16,9 +16,10 @@ from pathlib import Path
 from timecost.budget import parse_budget
 from timecost.cost import in_unit, load_cost_model, singular, unit_of
 from timecost.errors import UserError, nearest
+from timecost.evaluation.jobs import BASELINES, Job, Settings, make_jobs
 from timecost.evaluation.records import pick_reference
 from timecost.evaluation.results import key_of, read_samples
-from timecost.evaluation.runner import BASELINES, Job, Settings, make_jobs, processes, run_jobs
+from timecost.evaluation.runner import processes, run_jobs
 from timecost.loading import device, find_model, load_model_to_use, load_tokenizer_to_use
 from timecost.options import Parser
 
@@ -41,7 +42,7 @@ def evaluate(
     what was interrupted goes on. `label` names the model in tables and figures (default: `model_name_or_path`).
     A `price`, in words as for `timecost generate`, goes with budget auto.
     `reference` is another model's samples on the same problems (`read_samples`), to measure the speed-up against.
-    Further arguments are the fields of `timecost.evaluation.runner.Settings`: `num_problems` None takes the whole
+    Further arguments are the fields of `timecost.evaluation.jobs.Settings`: `num_problems` None takes the whole
     split; the problems do not depend on `seed`, the samples do. None is returned when other processes still hold
     a share of the samples. Raises UserError for what cannot be loaded, and for results made in another way.
     """

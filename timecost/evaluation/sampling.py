@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from timecost.counter_sampler import CounterSampler, stream_key
 from timecost.errors import UserError
-from timecost.generation import plain_sampling
+from timecost.generation import end_ids, plain_sampling
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def sample_batch(
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
 
-    eos_ids = end_of_sequence_ids(model, tokenizer)
+    eos_ids = end_ids(model, tokenizer)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos_ids[0]
     width = max(map(len, prompts))
     input_ids = torch.full((len(prompts), width), pad_id)
@@ -97,7 +97,7 @@ def sample_completions(
     """
     prefixes = prefixes or [[]] * len(prompts)
     inputs = [prompt + prefix for prompt, prefix in zip(prompts, prefixes, strict=True)]
-    eos_ids = end_of_sequence_ids(model, tokenizer)
+    eos_ids = end_ids(model, tokenizer)
     completions: list[Completion | None] = [None] * len(prompts)
     for batch in plan_batches([len(ids) for ids in inputs], batch_size):
         written = sample_batch(
@@ -107,13 +107,6 @@ def sample_completions(
         for i, completion in zip(batch, written, strict=True):
             completions[i] = trim((prefixes[i] + completion.completion_ids)[:max_new_tokens], eos_ids)
     return completions
-
-
-def end_of_sequence_ids(model, tokenizer) -> list[int]:
-    """Token ids that end a completion: the tokenizer's, and those that the model's generation config adds."""
-    ids = model.generation_config.eos_token_id
-    ids = ids if isinstance(ids, list) else [ids]
-    return sorted({i for i in [tokenizer.eos_token_id, *ids] if i is not None})
 
 
 def trim(completion_ids: list[int], eos_ids: list[int]) -> Completion:

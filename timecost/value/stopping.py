@@ -168,17 +168,18 @@ class ValueGuard:
     """A logits processor that closes thinking where the rule says so; a context manager around `generate`.
 
     `causes` tells for each row afterwards: "value", "declined" or None, and `looks` how many closing tokens it looked
-    at. What is declined closes its thinking and ends without an answer. `prompt_tokens` are the lengths of the prompts,
-    for a cost model that needs them. Rows must keep their places: no beams.
+    at. What is declined closes its thinking and ends without an answer, by the first of `eos_ids`. `prompt_tokens` are
+    the lengths of the prompts, for a cost model that needs them. Rows must keep their places: no beams.
     """
 
     def __init__(self, model, head: ValueHead, rule: StopRule, closed: list[bool], prompt_length: int,
-                 think_end_id: int, eos_id: int, prompt_tokens: list[int] | None = None):  # fmt: skip
+                 think_end_id: int, eos_ids: list[int], prompt_tokens: list[int] | None = None):  # fmt: skip
         if rule.decline_novel is not None and head.novelty is None:
             raise UserError("this value head does not know which questions are usual: fit it with `timecost fit-value`")
         self.reader = StateReader(model, think_end_id, self._looks_ahead if head.config.peek else None)
         self.head, self.rule, self.prompt_length = head, rule, prompt_length
-        self.think_end_id, self.eos_id = think_end_id, eos_id
+        self.think_end_id, self.eos_id = think_end_id, eos_ids[0]
+        self.ends_thinking = torch.tensor([think_end_id, *eos_ids], device=model.device)
         self.ends_step = torch.zeros(model.get_input_embeddings().num_embeddings, dtype=torch.bool, device=model.device)
         self.ends_step[list(head.config.step_rule.token_ids)] = True
         self.open = ~torch.tensor(closed, dtype=torch.bool, device=model.device)
@@ -271,7 +272,7 @@ class ValueGuard:
     def _due(self, input_ids: Tensor, length: int) -> Tensor:
         """The rows (R,) that think and are at a boundary, from the last tokens of all rows."""
         if length:
-            self.open &= input_ids[:, -1] != self.think_end_id
+            self.open &= ~torch.isin(input_ids[:, -1], self.ends_thinking)
         return (self.open & self._at_boundary(input_ids, length)).nonzero()[:, 0]
 
     def _at_boundary(self, input_ids: Tensor, length: int) -> Tensor:
