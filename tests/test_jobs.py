@@ -29,6 +29,16 @@ def test_the_budget_stands_in_the_prompt_or_the_baseline_in_its_place(with_ladde
     assert ask_for([{"role": "user", "content": "1+1?"}], 9)[0]["content"].startswith("1+1?\n\nUse at most 9")
 
 
+def test_a_model_whose_thinking_cannot_be_told_from_its_answer_is_refused(with_ladder):
+    from timecost.loading import load_model_to_use
+
+    model, tokenizer = load_model_to_use(with_ladder)
+    (job,) = make_jobs("m", ARITHMETIC, [None], Settings(num_problems=1), conversational=False, model={})
+    tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, "</think>"]})
+    with pytest.raises(UserError, match="'</think>' is a special token"):
+        encode_job(model, tokenizer, job)
+
+
 def test_examples_come_from_the_train_split_and_are_always_the_same(data_dir):
     settings = Settings(num_problems=2, num_fewshot=2)
     chats, texts = (load_problems(get_task("gsm8k"), settings, chat) for chat in (True, False))

@@ -4,7 +4,7 @@ import pytest
 from conftest import build_chat_tokenizer
 
 from timecost.errors import UserError
-from timecost.prompt_tokens import add_tokens, check_single, opened_thinking, with_token
+from timecost.prompt_tokens import add_tokens, check_single, opened_thinking, think_end_id, with_token
 
 CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
 
@@ -26,6 +26,16 @@ def test_a_template_may_open_the_thinking():
     assert opened_thinking(tokenizer, CHAT) == "<think>"
     tokenizer.chat_template += "{% if not enable_thinking %}</think>{% endif %}"
     assert opened_thinking(tokenizer, CHAT, enable_thinking=False) == ""
+
+
+def test_the_end_of_thinking_stays_in_decoded_text():
+    tokenizer = build_chat_tokenizer()
+    assert tokenizer.decode([think_end_id(tokenizer, "</think>")]) == "</think>"
+    with pytest.raises(UserError, match="no token '</thought>'"):
+        think_end_id(tokenizer, "</thought>")
+    tokenizer.add_special_tokens({"extra_special_tokens": ["</think>"]})
+    with pytest.raises(UserError, match="a verifier would read the thinking as the answer"):
+        think_end_id(tokenizer, "</think>")
 
 
 def test_two_kinds_of_tokens_stand_side_by_side(tiny_qwen3):

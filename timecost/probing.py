@@ -6,7 +6,7 @@ import sys
 from timecost.errors import UserError
 from timecost.evaluation.sampling import sample_completions
 from timecost.generation import encode, end_ids
-from timecost.prompt_tokens import single_id
+from timecost.prompt_tokens import check_decodable, single_id
 from timecost.value.probes import read_trace, sample_answers, score_answers, step_rule
 
 
@@ -33,6 +33,7 @@ def probe_problems(
     think_end_id = single_id(tokenizer, task.think_end)
     if think_end_id is None:
         raise UserError(f"the tokenizer has no token {task.think_end!r}: there is no thinking to close")
+    check_decodable(tokenizer, task.think_end)
     eos_ids = end_ids(model, tokenizer)
     rule = step_rule(tokenizer, task.step_end)
     rows = [i for i in range(len(problems)) for _ in range(num_samples)]

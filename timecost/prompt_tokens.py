@@ -109,11 +109,23 @@ def single_id(tokenizer, token: str) -> int | None:
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
 
 
+def check_decodable(tokenizer, token: str) -> None:
+    """Raises UserError where decoded text lacks `token`, a special one: no verifier could tell thought from answer."""
+    found = single_id(tokenizer, token)
+    if found is not None and token not in tokenizer.decode([found], skip_special_tokens=True):
+        raise UserError(
+            f"{token!r} is a special token of the tokenizer, so that decoded text lacks it and a verifier would read "
+            'the thinking as the answer: set "special": false for it in tokenizer.json and tokenizer_config.json'
+        )
+
+
 def think_end_id(tokenizer, token: str) -> int:
-    """Id of the token that ends the thinking. Raises UserError when the tokenizer does not know it as one token."""
+    """Id of the token that ends the thinking. Raises UserError when the tokenizer does not know it as one token, or
+    leaves it out of decoded text."""
     if (found := single_id(tokenizer, token)) is None:
         raise UserError(
             f"the tokenizer has no token {token!r} that ends the thinking: add it to the tokenizer and resize the "
             "model's embeddings, or name the model's own with think_end"
         )
+    check_decodable(tokenizer, token)
     return found

@@ -10,7 +10,7 @@ from timecost.budget import ladder_of, round_down
 from timecost.errors import UserError
 from timecost.evaluation.results import budget_text
 from timecost.generation import GRACE, encode
-from timecost.prompt_tokens import single_id
+from timecost.prompt_tokens import check_decodable, single_id
 from timecost.tasks import Task
 
 UNFINISHED = "unfinished"  # folder, inside that of results
@@ -178,6 +178,7 @@ def encode_job(model, tokenizer, job: Job) -> list[list[int]]:
     """Token ids of each problem's prompt, asking for the budget. UserError where the model cannot be asked."""
     budget, baseline = job.budget, job.settings["baseline"]
     rung = None
+    check_decodable(tokenizer, job.task.think_end)
     if (budget is not None or job.price is not None) and single_id(tokenizer, job.task.think_end) is None:
         raise UserError(f"a budget needs the token {job.task.think_end!r}, which the tokenizer does not have")
     if budget and baseline is None:
