@@ -392,7 +392,7 @@ def with_head(tiny_arithmetic, tmp_path):
     import torch
 
     from timecost.value.head import ValueHead, ValueHeadConfig, save_value_head
-    from timecost.value.probes import StepRule
+    from timecost.value.steps import StepRule
 
     folder = shutil.copytree(tiny_arithmetic, tmp_path / "model")
     head = ValueHead(ValueHeadConfig(32, (0, 4), (0.0, 0.03, 0.1), num_layers=0, step_rule=StepRule(every=3)))

@@ -105,7 +105,8 @@ def read_rows(model, tokenizer, task, rows: list[dict]) -> tuple[list[dict], lis
     """Those of the rows whose thinking can be read back into token ids, and their traces."""
     from timecost.budget import ladder_of, round_down
     from timecost.generation import encode
-    from timecost.value.probes import Trace, step_boundaries, step_rule
+    from timecost.value.steps import step_boundaries, step_rule
+    from timecost.value.traces import Trace
 
     rule = step_rule(tokenizer, task.step_end)
     kept, traces = [], []
