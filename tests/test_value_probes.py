@@ -1,9 +1,13 @@
 """What an answer is worth at the boundaries of a thought."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
-from timecost.value.probes import sample_answers, score_answers
+from timecost.tasks.arithmetic import build_tokenizer
+from timecost.value.probes import sample_answers, score_answers, sees_masks
+from timecost.value.states import attends_alone
 from timecost.value.steps import step_boundaries, step_rule
 from timecost.value.traces import Trace
 
@@ -85,3 +89,36 @@ def test_sampled_answers_are_verified_in_their_place_and_may_stay_unknown(base, 
     for name in ("hidden", "closing", "confidence", "entropy", "answer", "agreed"):
         torch.testing.assert_close(getattr(found, name), getattr(exact, name), atol=1e-4, rtol=1e-3)
     assert seen[2] == "b7-3=4</think>8"
+
+
+def test_positions_that_are_learned_are_those_of_each_probe_and_nothing_is_dropped_out():
+    """GPT-2, in the mode of training: what the shorter probes say does not depend on the longer ones beside them."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=EOS))
+    torch.nn.init.normal_(model.transformer.wpe.weight)
+    thought = Trace(0, [3, 4], [6, 7, 8, 9, 10, 11], True, [0, 3, 6])
+    model.train()
+    found = score_answers(model, [thought], [[12, 13]], [THINK_END], EOS)
+    sampled = sample_answers(model, build_tokenizer(), [thought], lambda texts, _: [1.0] * len(texts),
+                             lambda prefixes: [[EOS]] * len(prefixes), [THINK_END])  # fmt: skip
+    assert model.training
+    model.eval()
+    for k, position in enumerate(thought.boundaries):
+        ids = torch.tensor([[3, 4, *thought.thinking_ids[:position], THINK_END, 12, 13]])
+        with torch.no_grad():
+            log_probs = model(ids).logits[0, -3:].log_softmax(-1)
+            closing = model.transformer(ids).last_hidden_state[0, -3]
+        value = log_probs[[0, 1, 2], [12, 13, EOS]].sum().exp()
+        torch.testing.assert_close(found.value[k], value)
+        for probed in (found, sampled):
+            torch.testing.assert_close(probed.closing[k], closing, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(probed.confidence[k], log_probs[0].max().exp())
+
+
+def test_flash_attention_takes_no_mask_so_that_boundaries_are_scored_one_by_one(base):
+    model = deepcopy(base[0])
+    assert sees_masks(model)
+    model.config._attn_implementation = "flash_attention_2"
+    assert not sees_masks(model) and attends_alone(model), "but its cache can be wound back"

@@ -12,12 +12,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from timecost.value.states import StateReader, attends_alone, backbone_of, closing_states, states_at
+from timecost.value.states import StateReader, attends_alone, backbone_of, batches, looking_on, states_at
 from timecost.value.traces import POINT_FIELDS, TRACE_FIELDS, ProbedTraces, Trace, agreement
+
+MOST_LOGITS = 2**13  # tokens of a batch of which each has its logits
 
 
 def choose_boundaries(traces: list[Trace], max_probes: int | None, seed: int) -> list[set[int]]:
-    """The positions of each trace to probe: its end, and at most `max_probes` boundaries drawn at random."""
+    """The positions of each trace to probe: all its boundaries, or `max_probes` of them drawn at random."""
     rng = random.Random(seed)
     chosen = []
     for trace in traces:
@@ -26,7 +28,11 @@ def choose_boundaries(traces: list[Trace], max_probes: int | None, seed: int) ->
     return chosen
 
 
-@torch.inference_mode()
+def with_ends(traces: list[Trace], chosen: list[set[int]]) -> list[list[int]]:
+    """The positions that were chosen and the end of each trace, in rising order."""
+    return [sorted({*at, len(trace.thinking_ids)}) for trace, at in zip(traces, chosen, strict=True)]
+
+
 def score_answers(
     model,
     traces: list[Trace],
@@ -44,21 +50,22 @@ def score_answers(
     `answers` are token ids, None for a problem that no answer solves. `close_ids` end the thinking. `packed`: all
     boundaries of a trace in one forward, behind each other under a mask (default: where the model allows it).
     """
-    if packed is None:
-        packed = attends_alone(model)
-    was_training = model.training
-    model.eval()
+    score = _score_packed if (sees_masks(model) if packed is None else packed) else _score_plain
     probes = choose_boundaries(traces, max_probes, seed)
+    rows = list(zip(traces, answers, with_ends(traces, probes), strict=True))
     order = sorted(range(len(traces)), key=lambda i: len(traces[i].prompt_ids) + len(traces[i].thinking_ids))
     found: list = [None] * len(traces)
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        score = _score_packed if packed else _score_plain
-        arguments = [(traces[i], answers[i], sorted({*probes[i], len(traces[i].thinking_ids)})) for i in batch]
-        for i, scored in zip(batch, score(model, arguments, close_ids, eos_id), strict=True):
-            found[i] = scored
-    model.train(was_training)
+    with looking_on(model):
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            for i, scored in zip(batch, score(model, [rows[i] for i in batch], close_ids, eos_id), strict=True):
+                found[i] = scored
     return _assemble(traces, probes, found)
+
+
+def sees_masks(model) -> bool:
+    """Whether the model attends where a mask for each pair of tokens says; flash attention takes none."""
+    return attends_alone(model) and backbone_of(model).config._attn_implementation in ("eager", "sdpa")
 
 
 def _branch(answer: list[int] | None, close_ids: list[int]) -> list[int]:
@@ -106,22 +113,18 @@ def _score_packed(model, rows, close_ids, eos_id):
 def _score_plain(model, rows, close_ids, eos_id):
     """One sequence per probe."""
     scored = []
-    for trace, answer, positions in rows:
-        trunk = torch.tensor([[*trace.prompt_ids, *trace.thinking_ids]], device=model.device)
-        states = backbone_of(model)(input_ids=trunk, use_cache=False).last_hidden_state[0]
-        branch, prompt = _branch(answer, close_ids), len(trace.prompt_ids)
+    for (trace, answer, positions), hidden in zip(rows, states_at(model, [row[0] for row in rows]), strict=True):
+        branch, told = _branch(answer, close_ids), 1 + len(answer or [])  # states that tell the answer and its end
         sequences = [[*trace.prompt_ids, *trace.thinking_ids[:position], *branch] for position in positions]
-        width = max(map(len, sequences))
-        input_ids = torch.full((len(sequences), width), eos_id)
-        mask = torch.zeros_like(input_ids)
-        for k, ids in enumerate(sequences):
-            input_ids[k, width - len(ids) :], mask[k, width - len(ids) :] = torch.tensor(ids), 1
-        with StateReader(model) as reader:
-            logits = model(input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device)).logits.float()
-            at = width - len(answer or []) - 1
-            closing = reader.states[:, at].float().cpu()
-        hidden = states[[prompt - 1 + position for position in trace.boundaries]].float().cpu()
-        scored.append((positions, *_read_logits(logits[:, at:], answer, eos_id), closing, hidden))
+        found: list = [None] * len(sequences)
+        for batch, ids in batches(sequences, model.device, MOST_LOGITS):
+            with StateReader(model) as reader:
+                logits, states = model(input_ids=ids, use_cache=False).logits, reader.states
+            for i, own, state in zip(batch, logits, states, strict=True):
+                end = len(sequences[i])
+                read = _read_logits(own[None, end - told : end].float(), answer, eos_id)
+                found[i] = (*(tensor[0] for tensor in read), state[end - told].float().cpu())
+        scored.append((positions, *map(torch.stack, zip(*found, strict=True)), hidden))
     return scored
 
 
@@ -142,7 +145,7 @@ def _assemble(traces: list[Trace], probes: list[set[int]], found: list) -> Probe
     ):
         index = {position: k for k, position in enumerate(positions)}
         length = len(trace.thinking_ids)
-        at = torch.tensor([index.get(b, -1) if b in chosen else -1 for b in trace.boundaries])
+        at = torch.tensor([index[b] if b in chosen else -1 for b in trace.boundaries])
         probed = at >= 0
         nan = torch.full((len(at),), torch.nan)
         columns["problem"].append(torch.tensor([trace.problem]))
@@ -180,10 +183,10 @@ def sample_answers(
     answers of a trace's end are sampled like those of its boundaries.
     """
     probes = choose_boundaries(traces, max_probes, seed)
-    positions = [sorted({*chosen, len(t.thinking_ids)}) for t, chosen in zip(traces, probes, strict=True)]
+    rows = [(trace, None, at) for trace, at in zip(traces, with_ends(traces, probes), strict=True)]
     prefixes, opened, problems = [], [], []
-    for trace, at in zip(traces, positions, strict=True):
-        for position in at:
+    for trace, _, positions in rows:
+        for position in positions:
             thinking = [*trace.thinking_ids[:position], *close_ids]
             prefixes += [[*trace.prompt_ids, *thinking]] * num_samples
             opened += [thinking] * num_samples
@@ -191,15 +194,10 @@ def sample_answers(
     written = sample(prefixes)
     texts = tokenizer.batch_decode([[*a, *b] for a, b in zip(opened, written, strict=True)], skip_special_tokens=True)
     scores = [torch.nan if score is None else float(score) for score in verify(texts, problems)]
-    found, start = [], 0
-    for trace, at, states in zip(traces, positions, states_at(model, traces), strict=True):
-        rows = [slice(start + k * num_samples, start + (k + 1) * num_samples) for k in range(len(at))]
-        start += len(at) * num_samples
-        value = torch.stack([torch.tensor(scores[row]).nanmean() for row in rows])
-        closing = closing_states(model, trace, at, close_ids)
-        with torch.inference_mode():
-            logits = model.get_output_embeddings()(closing.to(model.device, model.dtype)).cpu()
-        found.append((at, value, *sureness(logits), closing, states))
+    values = torch.tensor(scores).view(-1, num_samples).nanmean(1).split([len(positions) for _, _, positions in rows])
+    with looking_on(model):
+        found = _score_plain(model, rows, close_ids, eos_id=None)
+    found = [(at, value, *told) for value, (at, _, *told) in zip(values, found, strict=True)]
     return _assemble(traces, probes, found)
 
 

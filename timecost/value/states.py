@@ -1,6 +1,7 @@
 """Hidden states: what a head sees of a model, read behind a finished thought or while it is generated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -9,38 +10,61 @@ from timecost.errors import UserError
 from timecost.value.traces import Trace
 
 MOST_TOKENS = 2**16  # of a batch whose states are read
-PACKED = ("gemma", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3")  # attend where a mask says
+ALONE = ("gemma", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3")  # attention, and nothing else
 
 
-@torch.inference_mode()
-def states_at(model, traces: list[Trace]) -> list[Tensor]:
-    """Hidden states (boundaries, H) of each trace, of the last layer after its norm, behind which a step has ended."""
+def backbone_of(model):
+    """The transformer under the language-model head; its output is the state that the head sees."""
+    return model.get_base_model().base_model if hasattr(model, "get_base_model") else model.base_model
+
+
+def attends_alone(model) -> bool:
+    """Whether the model is one of full attention and nothing else, whose past may be masked and wound back."""
+    config = backbone_of(model).config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:  # a window, where there is one, is that of every layer
+        full = getattr(config, "sliding_window", None) is None
+    else:
+        full = all(kind == "full_attention" for kind in kinds)
+    return config.model_type in ALONE and full
+
+
+@contextmanager
+def looking_on(model):
+    """A model without dropout and gradients, which afterwards is in the mode that it was in."""
     was_training = model.training
     model.eval()
-    found: list = [None] * len(traces)
-    sequences = [[*trace.prompt_ids, *trace.thinking_ids] for trace in traces]
-    order = sorted(range(len(traces)), key=lambda i: len(sequences[i]))
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def batches(sequences: list[list[int]], device, most_tokens: int = MOST_TOKENS) -> Iterator[tuple[list[int], Tensor]]:
+    """Indices of sequences of token ids, neighbours in length and the longest first, and their ids (B, L).
+
+    They are filled up behind, where no model looks that writes one token after the other; whatever it makes of masks
+    and positions, each sequence has the states that it has alone.
+    """
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     while order:
         width = len(sequences[order[-1]])
-        size = max(1, min(64, MOST_TOKENS // width))
+        size = max(1, min(64, most_tokens // width))
         order, batch = order[:-size], order[-size:]
-        ids = torch.tensor([sequences[i] + [0] * (width - len(sequences[i])) for i in batch], device=model.device)
-        states = backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state  # what is behind is not seen
-        for i, own in zip(batch, states, strict=True):
-            at = [len(traces[i].prompt_ids) - 1 + position for position in traces[i].boundaries]
-            found[i] = own[at].float().cpu()
-    model.train(was_training)
+        yield batch, torch.tensor([sequences[i] + [0] * (width - len(sequences[i])) for i in batch], device=device)
+
+
+def states_at(model, traces: list[Trace]) -> list[Tensor]:
+    """Hidden states (boundaries, H) of each trace, of the last layer after its norm, behind which a step has ended."""
+    found: list = [None] * len(traces)
+    with looking_on(model):
+        for batch, ids in batches([[*trace.prompt_ids, *trace.thinking_ids] for trace in traces], model.device):
+            states = backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state
+            for i, own in zip(batch, states, strict=True):
+                at = [len(traces[i].prompt_ids) - 1 + position for position in traces[i].boundaries]
+                found[i] = own[at].float().cpu()
     return found
-
-
-@torch.inference_mode()
-def closing_states(model, trace: Trace, positions: list[int], close_ids: list[int]) -> Tensor:
-    """Hidden states (positions, H) of the last closing token, were thinking closed at each position."""
-    found = []
-    for position in positions:
-        ids = torch.tensor([[*trace.prompt_ids, *trace.thinking_ids[:position], *close_ids]], device=model.device)
-        found.append(backbone_of(model)(input_ids=ids, use_cache=False).last_hidden_state[0, -1].float().cpu())
-    return torch.stack(found)
 
 
 class StateReader:
@@ -103,19 +127,3 @@ class StateReader:
     def _read_logits(self, module, arguments, output):
         self.closing_logits = output[:, -1] if self.looks else None
         return output[:, :-1] if self.looks else output
-
-
-def attends_alone(model) -> bool:
-    """Whether the model is one of full attention and nothing else, whose past may be masked and wound back."""
-    config = backbone_of(model).config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    if kinds is None:  # a window, where there is one, is that of every layer
-        full = getattr(config, "sliding_window", None) is None
-    else:
-        full = all(kind == "full_attention" for kind in kinds)
-    return config.model_type in PACKED and full
-
-
-def backbone_of(model):
-    """The transformer under the language-model head; its output is the state that the head sees."""
-    return model.get_base_model().base_model if hasattr(model, "get_base_model") else model.base_model
