@@ -126,12 +126,13 @@ def read_rows(model, tokenizer, task, rows: list[dict]) -> tuple[list[dict], lis
 
 
 def score_rows(model, tokenizer, task, rows: list[dict], traces: list):
-    """The probes of all boundaries of the traces of rows."""
-    from timecost.prompt_tokens import single_id
+    """The probes of all boundaries of the traces of rows. UserError where the tokenizer cannot close a thought."""
+    from timecost.prompt_tokens import think_end_id
     from timecost.value.probes import score_answers
 
     answers = [tokenizer.encode(str(row["answer"]), add_special_tokens=False) for row in rows]
-    return score_answers(model, traces, answers, [single_id(tokenizer, task.think_end)], tokenizer.eos_token_id)
+    close_ids = [think_end_id(tokenizer, task.think_end)]
+    return score_answers(model, traces, answers, close_ids, tokenizer.eos_token_id)
 
 
 def memory_of(model, tokenizer, prompt_ids: list[int], completion: str) -> dict:
