@@ -444,6 +444,11 @@ def test_what_is_worth_too_little_is_declined(with_head, tmp_path):
     assert {r["thinking_tokens"] for r in rows} == {0}
 
 
+def test_what_is_novel_is_declined_by_a_head_that_knows_what_is_usual(with_head, tmp_path):
+    with pytest.raises(UserError, match="does not know which questions are usual"):
+        evaluated(tmp_path / "at", with_head, "--budgets", "auto", "--prices", "0.1", "--decline_novel", "0.1")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
