@@ -1,6 +1,7 @@
 """Thoughts and what was found at their boundaries."""
 
 import torch
+from safetensors.torch import load_file
 from value_traces import two_traces
 
 from timecost.value.steps import StepRule
@@ -28,5 +29,9 @@ def test_traces_are_joined_selected_and_kept(tmp_path):
     second = both.select(torch.tensor([False, True, False, True]))
     assert second.trace.tolist() == [0, 0, 1, 1] and second.num_thinking.tolist() == [4, 4]
     both.save(tmp_path / "traces.safetensors")
+    assert set(load_file(tmp_path / "traces.safetensors")) == {
+        "problem", "num_thinking", "natural", "end_value", "trace", "position", "value", "hidden", "closing",
+        "confidence", "entropy", "answer", "agreed",
+    }, "files that were written keep their names"  # fmt: skip
     again = ProbedTraces.load(tmp_path / "traces.safetensors")
     assert again.position.tolist() == both.position.tolist()
