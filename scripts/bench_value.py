@@ -82,7 +82,7 @@ def decoding(model, prompts, step_rule, think_end_id: int, num_tokens: int, roun
 def embedded(rounds: int) -> dict:
     from timecost.loading import load_model_to_use
     from timecost.tasks import get_task
-    from timecost.value.probes import step_rule
+    from timecost.value.steps import step_rule
 
     model, tokenizer = load_model_to_use("arithmetic_base")
     task = get_task("arithmetic")
@@ -95,7 +95,7 @@ def large(every: int, rounds: int) -> dict:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from timecost.value.probes import StepRule
+    from timecost.value.steps import StepRule
 
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -467,9 +467,9 @@ def measure(lab: Lab, name: str, sizes: dict, parts: list[str]) -> dict:
     import torch
 
     from timecost.value.head import load_value_head
-    from timecost.value.probes import join
     from timecost.value.rivals import sees_answer, sees_position, sees_question
     from timecost.value.targets import anytime_values
+    from timecost.value.traces import join
 
     fit = lab.traces("fit", solvable("train", sizes["fit"], 1), 1, 1)
     tune = lab.traces("tune", solvable("validation", sizes["tune"], 2), 2, 2)

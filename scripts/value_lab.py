@@ -66,7 +66,7 @@ class Lab:
     def __init__(self, path: str, cache: Path):
         from timecost.loading import load_model_to_use
         from timecost.tasks import get_task
-        from timecost.value.probes import step_rule
+        from timecost.value.steps import step_rule
 
         self.model, self.tokenizer, self.path = *load_model_to_use(path), path
         self.task, self.cache = get_task("arithmetic"), cache
@@ -79,7 +79,7 @@ class Lab:
 
     def traces(self, name: str, problems: list, num_samples: int, seed: int, chunk: int = 1000):
         """Probed traces of `num_samples` thoughts on each problem, a list of (prompt, answer or None)."""
-        from timecost.value.probes import join
+        from timecost.value.traces import join
 
         starts = range(0, len(problems), chunk)
         return join([
@@ -138,7 +138,9 @@ class Lab:
 
     def continuations(self, name: str, keep, subset, sizes: dict, num_fresh: int, seed: int):
         """Probed traces of fresh continuations of every boundary of the test traces in `keep`, in their order."""
-        from timecost.value.probes import ProbedTraces, Trace, score_answers, step_boundaries
+        from timecost.value.probes import score_answers
+        from timecost.value.steps import step_boundaries
+        from timecost.value.traces import ProbedTraces, Trace
 
         path = self.cache / f"{name}-{len(subset)}x{num_fresh}.safetensors"
         if path.exists():
@@ -171,7 +173,9 @@ class Lab:
         return found
 
     def _chunk(self, name: str, problems: list, num_samples: int, seed: int):
-        from timecost.value.probes import ProbedTraces, Trace, score_answers, step_boundaries
+        from timecost.value.probes import score_answers
+        from timecost.value.steps import step_boundaries
+        from timecost.value.traces import ProbedTraces, Trace
 
         path = self.cache / f"{name}-{len(problems)}x{num_samples}.safetensors"
         if path.exists():

@@ -33,7 +33,7 @@ BASELINE = {"value_head": True, "value_baseline": True}
         ({"bounded_time_elasticity": -1.0, "budgets": [8]}, "must be at least 0"),
         ({"value_baseline": True}, "set value_head"),
         ({**BASELINE, "importance_sampling_level": "sequence"}, "needs importance_sampling_level: token"),
-        ({**BASELINE, "mask_truncated_completions": True}, "mask_truncated_completions"),
+        ({"value_head": True, "mask_truncated_completions": True}, "a thought that was cut looks empty"),
         ({**BASELINE, "loss_type": "vespo"}, "not with vespo"),
     ],
 )

@@ -12,12 +12,14 @@ from timecost.errors import UserError
 QUESTION = "a7b-3=<think>"
 
 
+SMALL = ["--num_problems", "20", "--num_samples", "1", "--max_thinking_tokens", "12", "--num_epochs", "2"]
+
+
 @pytest.fixture(scope="module")
 def folder(tiny_arithmetic, tmp_path_factory) -> str:
     """A copy of the tiny model with a head beside it, that never sees more than 12 tokens of thinking."""
     folder = shutil.copytree(tiny_arithmetic, tmp_path_factory.mktemp("value") / "model")
-    small = ["--num_problems", "20", "--num_samples", "1", "--max_thinking_tokens", "12", "--num_epochs", "2"]
-    fit_value.run(["--model_name_or_path", str(folder), "--task", "arithmetic", *small])
+    fit_value.run(["--model_name_or_path", str(folder), "--task", "arithmetic", *SMALL])
     return str(folder)
 
 
@@ -29,6 +31,13 @@ def test_the_head_lies_beside_the_model_with_the_rule_of_its_task(folder):
     config = json.loads((generate.Path(folder) / "value_head.json").read_text())
     assert (config["task"], config["hidden_size"], config["max_thinking_tokens"]) == ("arithmetic", 32, 12)
     assert config["step_rule"]["offset"] == 1 and config["calibration"] is None
+
+
+def test_a_head_of_few_probes_is_not_told_for_how_long_the_answer_has_been_the_same(folder, tmp_path):
+    command = ["--model_name_or_path", folder, "--task", "arithmetic", "--output_dir", str(tmp_path), *SMALL]
+    fit_value.run([*command, "--max_probes", "1"])
+    every, few = (json.loads((generate.Path(at) / "value_head.json").read_text()) for at in (folder, tmp_path))
+    assert every["agreed"] and few["peek"] and not few["agreed"]
 
 
 def test_a_model_that_is_never_right_has_nothing_to_guarantee(folder):
@@ -135,6 +144,13 @@ def test_sampled_answers_where_a_task_has_no_exact_ones(folder, tiny_arithmetic)
     )
     assert set(traces.value[~torch.isnan(traces.value)].tolist()) <= {0.0, 0.5, 1.0}
     assert (traces.num_thinking <= 8).all()
+
+
+@pytest.mark.parametrize("options", [[], ["--decline_novel", "0.3"]])
+def test_a_strange_question_is_declined_where_that_is_asked_for(folder, capsys, options):
+    ask = ["--model_name_or_path", folder, "--max_answer_tokens", "4", "--budget", "auto", "--price", "0", "--no_clip"]
+    generate.run([*ask, "--json", *options, "a7b?3c?4d?1=<think>"])
+    assert (json.loads(capsys.readouterr().out)["stop_cause"] == "declined") == bool(options)
 
 
 def test_a_price_per_flop_and_what_a_reply_cost_in_flops(folder, capsys):

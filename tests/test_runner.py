@@ -350,7 +350,7 @@ def with_head(tiny_arithmetic, tmp_path):
     import torch
 
     from timecost.value.head import ValueHead, ValueHeadConfig, save_value_head
-    from timecost.value.probes import StepRule
+    from timecost.value.steps import StepRule
 
     folder = shutil.copytree(tiny_arithmetic, tmp_path / "model")
     head = ValueHead(ValueHeadConfig(32, (0, 4), (0.0, 0.03, 0.1), num_layers=0, step_rule=StepRule(every=3)))
@@ -402,6 +402,11 @@ def test_what_is_worth_too_little_is_declined(with_head, tmp_path):
     rows = evaluated(tmp_path / "at", with_head, "--budgets", "auto", "--prices", "0.1", "--least_value", "1")
     assert {r["stop_cause"] for r in rows} == {"declined"} and not any(r["answered"] for r in rows)
     assert {r["thinking_tokens"] for r in rows} == {0}
+
+
+def test_what_is_novel_is_declined_by_a_head_that_knows_what_is_usual(with_head, tmp_path):
+    with pytest.raises(UserError, match="does not know which questions are usual"):
+        evaluated(tmp_path / "at", with_head, "--budgets", "auto", "--prices", "0.1", "--decline_novel", "0.1")
 
 
 @pytest.mark.parametrize(

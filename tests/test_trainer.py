@@ -96,7 +96,7 @@ def test_the_table_keeps_its_columns_in_line_with_budgets_values_and_evaluation(
     import pandas
 
     from timecost.value.joint import JointValueHead
-    from timecost.value.probes import StepRule
+    from timecost.value.steps import StepRule
 
     trainer = make_trainer(
         with_ladder, tmp_path, budgets=[8], budget_inf_share=0.0, log_completions=True, num_completions_to_print=1,
@@ -536,7 +536,7 @@ def test_a_warmup_counts_optimizer_steps_however_many_batches_of_roll_outs_they_
 
 def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
     from timecost.value.joint import JointValueHead
-    from timecost.value.probes import StepRule
+    from timecost.value.steps import StepRule
 
     trainer = make_trainer(tiny_arithmetic, tmp_path)
     joint = JointValueHead(trainer.processing_class, StepRule(every=4), 5, [2], 12, share=0.25)
@@ -549,7 +549,7 @@ def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, 
 def test_with_a_value_baseline_each_token_has_an_advantage_of_its_own(tiny_arithmetic, tmp_path):
     from timecost.value.baseline import PrefixBaseline
     from timecost.value.joint import JointValueHead
-    from timecost.value.probes import StepRule
+    from timecost.value.steps import StepRule
 
     trainer = make_trainer(tiny_arithmetic, tmp_path, max_steps=4, gradient_accumulation_steps=2)
     trainer.joint_value = JointValueHead(

@@ -5,7 +5,7 @@ import torch
 
 from timecost.value.baseline import PrefixBaseline, features
 from timecost.value.head import ValueHead, ValueHeadConfig
-from timecost.value.probes import Trace
+from timecost.value.traces import Trace
 
 PROMPT = [1, 7, 8]
 

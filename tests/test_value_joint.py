@@ -6,7 +6,7 @@ import torch
 from timecost.tasks import arithmetic
 from timecost.value.head import ValueHead
 from timecost.value.joint import JointValueHead
-from timecost.value.probes import step_rule
+from timecost.value.steps import step_rule
 
 THINK_END, EOS = 5, 2
 

@@ -1,22 +1,15 @@
-"""Boundaries of steps, and what an answer is worth there."""
+"""What an answer is worth at the boundaries of a thought."""
+
+from copy import deepcopy
 
 import pytest
 import torch
-from value_traces import two_traces
 
-from timecost.value.probes import (
-    ProbedTraces,
-    StepRule,
-    Trace,
-    agreement,
-    attends_alone,
-    join,
-    read_trace,
-    sample_answers,
-    score_answers,
-    step_boundaries,
-    step_rule,
-)  # fmt: skip
+from timecost.tasks.arithmetic import build_tokenizer
+from timecost.value.probes import sample_answers, score_answers, sees_masks
+from timecost.value.states import attends_alone
+from timecost.value.steps import step_boundaries, step_rule
+from timecost.value.traces import Trace
 
 THINK_END, EOS = 5, 2
 
@@ -42,28 +35,6 @@ def thoughts(base):
         trace(tokenizer, 0, "a7b-3c*2=<think>", "b7-3=4c4*2=8"),
         trace(tokenizer, 1, "a7b-3c*2d+1e-4=<think>", "c-3*2=8e+1-4=5?b7-3=4"),
     ]
-
-
-def test_a_step_ends_behind_its_token_and_thinking_starts_with_a_boundary():
-    assert step_boundaries([9, 1, 8, 9, 1, 8], StepRule((1,))) == [0, 2, 5]
-    assert step_boundaries([9, 1, 8, 9, 1, 8], StepRule((1,), offset=1)) == [0, 3, 6]
-    assert step_boundaries([9] * 5, StepRule(every=2)) == [0, 2, 4]
-
-
-def test_the_rule_of_a_tokenizer(tiny_qwen3, base):
-    from transformers import AutoTokenizer
-
-    assert step_rule(base[1], ("=", 1)) == StepRule((base[1].convert_tokens_to_ids("="),), 1)
-    assert step_rule(base[1]) == StepRule(every=16), "a tokenizer without line ends"
-    chat = AutoTokenizer.from_pretrained(tiny_qwen3)
-    assert chat.decode(step_rule(chat).token_ids[0]) == "\n"
-
-
-def test_a_completion_is_read_up_to_the_end_of_thinking_or_the_limit():
-    ended = read_trace(0, [1], [9, 8, THINK_END, 7, EOS], THINK_END, [EOS], StepRule((8,)), 4)
-    assert (ended.thinking_ids, ended.natural, ended.boundaries) == ([9, 8], True, [0, 2])
-    cut = read_trace(0, [1], [9, 8, 7, 6, 5], 99, [EOS], StepRule((8,)), 4)
-    assert (cut.thinking_ids, cut.natural) == ([9, 8, 7, 6], False)
 
 
 def test_all_boundaries_in_one_forward_are_worth_the_same_as_one_by_one(base, thoughts):
@@ -120,30 +91,34 @@ def test_sampled_answers_are_verified_in_their_place_and_may_stay_unknown(base, 
     assert seen[2] == "b7-3=4</think>8"
 
 
-def test_agreement_counts_equal_answers_in_a_row():
-    trace, answer = torch.arange(8) // 4, torch.tensor([4, 4, 7, 7, 7, 7, -1, -1])
-    assert agreement(trace, answer).tolist() == [1, 2, 1, 2, 1, 2, 1, 1], "each trace anew; no answer agrees with none"
-    assert agreement(trace[:0], answer[:0]).tolist() == []
+def test_positions_that_are_learned_are_those_of_each_probe_and_nothing_is_dropped_out():
+    """GPT-2, in the mode of training: what the shorter probes say does not depend on the longer ones beside them."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=EOS))
+    torch.nn.init.normal_(model.transformer.wpe.weight)
+    thought = Trace(0, [3, 4], [6, 7, 8, 9, 10, 11], True, [0, 3, 6])
+    model.train()
+    found = score_answers(model, [thought], [[12, 13]], [THINK_END], EOS)
+    sampled = sample_answers(model, build_tokenizer(), [thought], lambda texts, _: [1.0] * len(texts),
+                             lambda prefixes: [[EOS]] * len(prefixes), [THINK_END])  # fmt: skip
+    assert model.training
+    model.eval()
+    for k, position in enumerate(thought.boundaries):
+        ids = torch.tensor([[3, 4, *thought.thinking_ids[:position], THINK_END, 12, 13]])
+        with torch.no_grad():
+            log_probs = model(ids).logits[0, -3:].log_softmax(-1)
+            closing = model.transformer(ids).last_hidden_state[0, -3]
+        value = log_probs[[0, 1, 2], [12, 13, EOS]].sum().exp()
+        torch.testing.assert_close(found.value[k], value)
+        for probed in (found, sampled):
+            torch.testing.assert_close(probed.closing[k], closing, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(probed.confidence[k], log_probs[0].max().exp())
 
 
-def test_traces_are_joined_selected_and_kept(tmp_path):
-    both = join([two_traces(), two_traces()])
-    assert both.trace.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
-    second = both.select(torch.tensor([False, True, False, True]))
-    assert second.trace.tolist() == [0, 0, 1, 1] and second.num_thinking.tolist() == [4, 4]
-    both.save(tmp_path / "traces.safetensors")
-    again = ProbedTraces.load(tmp_path / "traces.safetensors")
-    assert again.position.tolist() == both.position.tolist()
-
-
-def test_a_model_with_a_window_does_not_attend_alone():
-    from transformers import AutoModelForCausalLM, MistralConfig, Qwen3Config
-
-    sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
-             "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}  # fmt: skip
-    alone = [
-        attends_alone(AutoModelForCausalLM.from_config(config))
-        for config in (MistralConfig(**sizes, sliding_window=8), MistralConfig(**sizes, sliding_window=None),
-                       Qwen3Config(**sizes))
-    ]  # fmt: skip
-    assert alone == [False, True, True]
+def test_flash_attention_takes_no_mask_so_that_boundaries_are_scored_one_by_one(base):
+    model = deepcopy(base[0])
+    assert sees_masks(model)
+    model.config._attn_implementation = "flash_attention_2"
+    assert not sees_masks(model) and attends_alone(model), "but its cache can be wound back"

@@ -7,7 +7,7 @@ from timecost.cost import SecondsCost, TokenCost
 from timecost.errors import UserError
 from timecost.generation import generate
 from timecost.value.head import Forecast, ValueHead, ValueHeadConfig
-from timecost.value.probes import StepRule
+from timecost.value.steps import StepRule
 from timecost.value.stopping import (
     DECLINE,
     GO_ON,

@@ -2,7 +2,7 @@
 
 import torch
 
-from timecost.value.probes import ProbedTraces
+from timecost.value.traces import ProbedTraces
 
 
 def make_traces(rows, hidden_size: int = 2) -> ProbedTraces:

@@ -232,6 +232,11 @@ class TimeCostConfig(GRPOConfig):
                 raise UserError(f"bounded_time_elasticity={self.bounded_time_elasticity} must be at least 0")
         if not 0 < self.value_probe_share <= 1:
             raise UserError(f"value_probe_share={self.value_probe_share} must lie in (0, 1]")
+        if self.value_head and self.mask_truncated_completions:
+            raise UserError(
+                "value_head does not go with mask_truncated_completions, where a thought that was cut looks empty: set "
+                "that to false"
+            )
         if self.value_baseline:
             self._check_value_baseline()
         if not 0 <= self.budget_inf_share <= 1:
@@ -268,8 +273,6 @@ class TimeCostConfig(GRPOConfig):
                 "value_baseline needs importance_sampling_level: token: a ratio of the whole sequence would put the "
                 "baseline of later tokens on earlier ones"
             )
-        if self.mask_truncated_completions:
-            raise UserError("value_baseline does not go with mask_truncated_completions: set that to false")
 
     def _check_objective(self) -> None:
         """Raises UserError for arguments that the objective does not take, found out on a batch of its own."""

@@ -60,7 +60,8 @@ def run(argv: list[str]) -> None:
     from timecost.value.fitting import FitConfig, fit_value_head
     from timecost.value.head import save_value_head
     from timecost.value.novelty import fit_novelty, question_features
-    from timecost.value.probes import attends_alone, step_rule
+    from timecost.value.states import attends_alone
+    from timecost.value.steps import step_rule
 
     rows = [] if args.unsolvable_path is None else read_prompts(args.unsolvable_path)
     model, tokenizer = load_model_to_use(args.model_name_or_path)

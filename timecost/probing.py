@@ -7,7 +7,9 @@ from timecost.errors import UserError
 from timecost.evaluation.sampling import sample_completions
 from timecost.generation import encode, end_ids
 from timecost.prompt_tokens import check_decodable, single_id
-from timecost.value.probes import read_trace, sample_answers, score_answers, step_rule
+from timecost.value.probes import sample_answers, score_answers
+from timecost.value.steps import step_rule
+from timecost.value.traces import read_trace
 
 
 def probe_problems(

@@ -192,7 +192,7 @@ def joint_value(config, task, tokenizer):
     from timecost.prompt_tokens import think_end_id
     from timecost.value.baseline import PrefixBaseline
     from timecost.value.joint import JointValueHead
-    from timecost.value.probes import step_rule
+    from timecost.value.steps import step_rule
 
     return JointValueHead(
         tokenizer, step_rule(tokenizer, task.step_end), think_end_id(tokenizer, config.think_end),

@@ -105,7 +105,8 @@ def read_rows(model, tokenizer, task, rows: list[dict]) -> tuple[list[dict], lis
     """Those of the rows whose thinking can be read back into token ids, and their traces."""
     from timecost.budget import ladder_of, round_down
     from timecost.generation import encode
-    from timecost.value.probes import Trace, step_boundaries, step_rule
+    from timecost.value.steps import step_boundaries, step_rule
+    from timecost.value.traces import Trace
 
     rule = step_rule(tokenizer, task.step_end)
     kept, traces = [], []
@@ -125,12 +126,13 @@ def read_rows(model, tokenizer, task, rows: list[dict]) -> tuple[list[dict], lis
 
 
 def score_rows(model, tokenizer, task, rows: list[dict], traces: list):
-    """The probes of all boundaries of the traces of rows."""
-    from timecost.prompt_tokens import single_id
+    """The probes of all boundaries of the traces of rows. UserError where the tokenizer cannot close a thought."""
+    from timecost.prompt_tokens import think_end_id
     from timecost.value.probes import score_answers
 
     answers = [tokenizer.encode(str(row["answer"]), add_special_tokens=False) for row in rows]
-    return score_answers(model, traces, answers, [single_id(tokenizer, task.think_end)], tokenizer.eos_token_id)
+    close_ids = [think_end_id(tokenizer, task.think_end)]
+    return score_answers(model, traces, answers, close_ids, tokenizer.eos_token_id)
 
 
 def memory_of(model, tokenizer, prompt_ids: list[int], completion: str) -> dict:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from timecost.errors import UserError
 from timecost.value.head import ValueHead
-from timecost.value.probes import Trace, states_at
+from timecost.value.states import states_at
+from timecost.value.traces import Trace
 
 RIDGE = 1e-3
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from timecost.errors import UserError
 from timecost.value.head import ValueHead
-from timecost.value.probes import ProbedTraces
 from timecost.value.stopping import StopRule, decide, first_stop
+from timecost.value.traces import ProbedTraces
 
 TESTED = tuple(10 ** (-4 + k / 8) for k in range(25))  # prices from 0.0001 to 0.1 per thinking token
 

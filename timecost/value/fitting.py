@@ -8,10 +8,11 @@ from torch.nn import functional as F
 
 from timecost.errors import UserError
 from timecost.value.head import PRICES, ValueHead, ValueHeadConfig, perceptron
-from timecost.value.probes import ProbedTraces, StepRule
 from timecost.value.rivals import outcome
+from timecost.value.steps import StepRule
 from timecost.value.stopping import StopRule, decide
 from timecost.value.targets import anytime_values, hazard_targets, horizons_up_to, remaining_tokens, returns
+from timecost.value.traces import ProbedTraces
 
 
 @dataclass(frozen=True)

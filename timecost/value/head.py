@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from timecost.errors import UserError
 from timecost.value.novelty import Novelty
-from timecost.value.probes import ProbedTraces, StepRule, backbone_of
+from timecost.value.states import backbone_of
+from timecost.value.steps import StepRule
+from timecost.value.traces import ProbedTraces
 
 WEIGHTS, CONFIG = "value_head.safetensors", "value_head.json"
 PRICES = (0.0, *(10 ** (-4 + k / 4) for k in range(13)))  # per thinking token: 0, and 0.0001 to 0.1

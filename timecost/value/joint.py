@@ -15,8 +15,11 @@ import torch
 from timecost.value.baseline import PrefixBaseline
 from timecost.value.fitting import FitConfig, fit_value_head, open_loss, standardise
 from timecost.value.head import ValueHead, ValueHeadConfig
-from timecost.value.probes import ProbedTraces, StepRule, Trace, attends_alone, join, read_trace, score_answers
+from timecost.value.probes import score_answers
+from timecost.value.states import attends_alone
+from timecost.value.steps import StepRule
 from timecost.value.targets import anytime_values, hazard_targets, horizons_up_to, remaining_tokens
+from timecost.value.traces import ProbedTraces, Trace, join, read_trace
 
 
 @dataclass

@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from timecost.value.probes import ProbedTraces
 from timecost.value.stopping import GO_ON, STOP, first_stop
+from timecost.value.traces import ProbedTraces
 
 LOOK = {"fixed budget": 0.0, "confidence": 1.0, "entropy": 1.0, "agreement": 1.0}  # tokens a decision takes
 

@@ -17,7 +17,8 @@ from timecost.errors import UserError
 from timecost.forcing import force
 from timecost.value.head import Forecast, ValueHead
 from timecost.value.novelty import question_features
-from timecost.value.probes import StateReader, sureness
+from timecost.value.probes import sureness
+from timecost.value.states import StateReader
 
 GO_ON, STOP, DECLINE = 0, 1, 2
 RULES = ("open", "closed")

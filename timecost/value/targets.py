@@ -8,7 +8,7 @@ pairs would leave the long, hard traces.
 import torch
 from torch import Tensor
 
-from timecost.value.probes import ProbedTraces
+from timecost.value.traces import ProbedTraces
 
 
 def horizons_up_to(max_thinking: int) -> tuple[int, ...]:
