@@ -1,10 +1,13 @@
 """A batch of a job, sampled and judged: what a row says of a completion."""
 
+from dataclasses import replace
+
 from timecost.evaluation import runner
-from timecost.evaluation.batches import answer_text, stop_cause
+from timecost.evaluation.batches import answer_text, judge, stop_cause
 from timecost.evaluation.evaluate import evaluate
 from timecost.evaluation.jobs import Settings, make_jobs
 from timecost.evaluation.sampling import Completion
+from timecost.loading import load_model_to_use
 from timecost.tasks.arithmetic import ARITHMETIC
 
 
@@ -12,6 +15,23 @@ def test_an_answer_without_thinking_can_be_right(tiny_arithmetic, monkeypatch):
     monkeypatch.setattr(runner, "sample", lambda *args: ([completion_of(args[1], "7")] * len(args[4]), 0.1))
     record = evaluate(tiny_arithmetic, "arithmetic", budget=0, num_problems=50, num_samples=1)
     assert record["accuracy"] > 0 and record["answer_rate"] == 1 and record["styles"] == {"direct": 1.0}
+
+
+def test_a_reply_that_never_thinks_is_answer_throughout(with_ladder):
+    _, tokenizer = load_model_to_use(with_ladder)
+    settings = Settings(num_problems=1, max_completion_length=32)
+    (job,) = make_jobs("m", ARITHMETIC, [None], settings, conversational=False, model={})
+
+    def counted(prompt, text, finished=True):
+        completion = replace(completion_of(tokenizer, text), finished=finished)
+        problems = [{"prompt": prompt, "answer": "7"}]
+        (row,) = judge(tokenizer, replace(job, problems=problems), [(0, 0)], [completion], 0.1)
+        return row["thinking_tokens"], row["answer_tokens"]
+
+    assert counted("a7=", "42") == (0, 3)
+    assert counted("a7=", "42", finished=False) == (3, 0), "it might have gone on to close a thought"
+    assert counted("a7=", "<think>42") == (4, 0) == counted("a7=<think>", "421")
+    assert counted("a7=", "4</think>2") == (1, 3)
 
 
 def completion_of(tokenizer, text):

@@ -144,7 +144,10 @@ def test_the_unit_travels_with_the_quantity():
     assert in_unit(200, "tokens", "budget") == in_unit("200", "tokens", "budget") == 200
     assert in_unit("2e-3 / second", "seconds", "price", per=True) == 0.002
     assert in_unit("1.5 seconds", "seconds", "budget") == 1.5
-    with pytest.raises(UserError, match="'200' is in tokens, but the cost model counts seconds: write it as '20 sec"):
+    with pytest.raises(
+        UserError,
+        match="'200' is in tokens, but the cost model counts seconds: give it in seconds, in the form '20 sec",
+    ):
         in_unit("200", "seconds", "budget")
     for wrong in ("0.1/second", "1 hour", "x", "", "1 2"):
         with pytest.raises(UserError, match="is not a quantity"):

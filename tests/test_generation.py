@@ -54,6 +54,44 @@ def test_the_guard_counts_for_each_beam():
     assert guard([1, 8], [DIGIT], beams=2) == [{THINK_END}] * 2 + [set(range(36)) - {EOS}] * 2
 
 
+def test_the_guard_lets_a_reply_end_that_need_not_think():
+    guard = BudgetGuard([8, 8], [False] * 2, 1, THINK_END, [EOS], [THINK], 4, optional=[True, False])
+    scores = guard(torch.tensor([[1, DIGIT]] * 2), torch.zeros(2, 36))
+    assert torch.isfinite(scores[:, EOS]).tolist() == [True, False]
+    scores = guard(torch.tensor([[1, DIGIT, THINK]] * 2), torch.zeros(2, 36))
+    assert torch.isfinite(scores[:, EOS]).tolist() == [False, False], "it has begun to think"
+
+
+def test_without_a_budget_a_model_may_answer_without_thinking(loaded):
+    plain = ask(loaded, [None] * 16, ["a7b-3="] * 16, temperature=1.0, max_thinking_tokens=40)
+    straight = [reply for reply in plain if not {THINK, THINK_END} & set(reply.completion_ids)]
+    assert any(reply.answer for reply in straight)
+    assert all((reply.thinking_tokens, reply.thinking) == (0, "") for reply in straight)
+    assert {reply.stop_cause for reply in straight} == {"natural"}
+    opened = ask(loaded, [None] * 16, ["a7b-3=<think>"] * 16, temperature=1.0, max_thinking_tokens=40)
+    assert all(THINK_END in reply.completion_ids for reply in opened)
+    bounded = ask(loaded, [8] * 16, ["a7b-3="] * 16, temperature=1.0)
+    assert all(THINK_END in reply.completion_ids for reply in bounded)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "budgets", "options", "message"),
+    [
+        ("1+1", [8], {}, "two lists of one length"), (PROMPTS, [8], {}, "two lists of one length"),
+        (PROMPTS, [8, 8, -5], {}, "not -5"), (PROMPTS, [8, 8, 2.5], {}, "not 2.5"),
+        (PROMPTS, [8, 8, "inf"], {}, "or None for no bound, not 'inf'"),
+        (PROMPTS, [8] * 3, {"temperature": -1.0}, "temperature is -1.0"),
+    ],
+)  # fmt: skip
+def test_what_is_no_budget_is_told(loaded, prompts, budgets, options, message):
+    with pytest.raises(UserError, match=message):
+        ask(loaded, budgets, prompts, **options)
+
+
+def test_no_prompts_no_replies(loaded):
+    assert ask(loaded, [], []) == []
+
+
 def test_what_is_forced_overrides_an_earlier_processor():
     guard = BudgetGuard([1], [False], 1, THINK_END, [EOS], [THINK], 2)
     scores = guard(torch.tensor([[1, DIGIT]]), torch.full((1, 36), -torch.inf))

@@ -291,3 +291,11 @@ def test_arguments_that_do_not_exist():
         Objective("lazer")
     with pytest.raises(ValueError, match="lcpo needs a budget"):
         Objective("lcpo_max")(CORRECT, COST)
+
+
+def test_correctness_may_be_yes_or_no_and_lengths_whole_numbers():
+    correct, cost = torch.tensor([[True, True, False]]), torch.tensor([[10, 20, 10]])
+    told = Objective("levin", time_elasticity=0.1)(correct, cost)
+    torch.testing.assert_close(told, Objective("levin", time_elasticity=0.1)(correct.float(), cost.float()))
+    with pytest.raises(UserError, match="a cost is 0: it must be positive"):
+        Objective("levin")(correct, 0 * cost)

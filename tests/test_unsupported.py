@@ -2,10 +2,12 @@ from types import SimpleNamespace
 
 import pytest
 from accelerate.utils import DistributedType
+from conftest import build_chat_tokenizer
+from datasets import Dataset
 from transformers import ProcessorMixin
 
 from timecost.errors import UserError
-from timecost.unsupported import check_arguments, check_trainer
+from timecost.unsupported import check_arguments, check_prompts, check_trainer
 
 
 def arguments(**given):
@@ -19,20 +21,25 @@ def arguments(**given):
         (arguments(), "qwen3", {"tools": [print]}, "tools is not supported"),
         (arguments(use_vllm=True), "bmojo", {}, "neither to vLLM"),
         (arguments(value_head=True), "qwen3", {}, "pass joint_value"),
+        (arguments(), "qwen3", {"verifier": [len]}, "verifier is one function"),
     ],
 )
 def test_arguments(args, model_type, others, message):
     model = SimpleNamespace(config=SimpleNamespace(model_type=model_type))
     with pytest.raises(UserError, match=message):
-        check_arguments(args, model, None, others)
-    check_arguments(arguments(use_vllm=True), SimpleNamespace(), None, {})
+        check_arguments(args, model, None, {"verifier": len, **others})
+    check_arguments(arguments(use_vllm=True), SimpleNamespace(), None, {"verifier": len})
+
+
+def asked_for(budgets=None, **chat_template_kwargs):
+    return SimpleNamespace(budgets=budgets, chat_template_kwargs=chat_template_kwargs, think_end="</think>")
 
 
 def trainer(kind, zero_stage=None, processing_class=None, joint_value="head"):
     state = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=zero_stage))
     return SimpleNamespace(
         accelerator=SimpleNamespace(distributed_type=kind, state=state), processing_class=processing_class,
-        joint_value=joint_value,
+        joint_value=joint_value, train_dataset=[{"prompt": "1+1="}], args=asked_for(),
     )  # fmt: skip
 
 
@@ -48,3 +55,20 @@ def test_a_head_beside_sharded_parameters():
 def test_processors_of_images():
     with pytest.raises(UserError, match="pass the tokenizer"):
         check_trainer(trainer(DistributedType.NO, processing_class=ProcessorMixin()))
+
+
+def test_prompts_that_cannot_be_asked():
+    chat, plain = build_chat_tokenizer(), SimpleNamespace(chat_template=None)
+    talk = [{"prompt": [{"role": "user", "content": "1+1?"}]}]
+    for data, tokenizer, message in (
+        (Dataset.from_list([{"question": "1+1?"}]), plain, "no column prompt: it has question"),
+        ([], plain, "is empty"),
+        (talk, plain, "no chat template"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_prompts(data, tokenizer, asked_for())
+    check_prompts(talk, chat, asked_for([8]))
+    chat.chat_template += "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    with pytest.raises(UserError, match="which has closed it"):
+        check_prompts(talk, chat, asked_for([8], enable_thinking=False))
+    check_prompts(talk, chat, asked_for(enable_thinking=False))

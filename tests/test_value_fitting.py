@@ -1,8 +1,10 @@
 """Fitting: the head learns where one more step pays, and that a high price makes it not pay."""
 
+import pytest
 import torch
 from value_traces import gambles, make_traces
 
+from timecost.errors import UserError
 from timecost.value.fitting import FitConfig, calibrate_logits, fit_value_head, net_gain, open_loss, split_problems
 from timecost.value.head import ValueHead, ValueHeadConfig
 from timecost.value.stopping import closed_margin, open_margin
@@ -70,3 +72,8 @@ def test_a_boundary_that_was_not_peeked_at_teaches_nothing_and_breaks_nothing():
     traces.closing[::3] = torch.nan
     head = fit_value_head(traces, FitConfig(width=8, num_layers=1, num_epochs=2, num_rounds=1))
     assert all(torch.isfinite(parameter).all() for parameter in head.state_dict().values())
+
+
+def test_one_problem_is_too_few():
+    with pytest.raises(UserError, match="give it more problems"):
+        fit_value_head(make_traces([(0, 4, True, 0.9, [(0, 0.1), (4, 0.9)])]), QUICK)

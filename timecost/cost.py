@@ -258,8 +258,8 @@ def in_unit(quantity: float | str, unit: str, name: str, *, per: bool = False) -
         raise UserError(f"{name}={quantity!r} is not a quantity, such as {_example(unit, per)}")
     if given != unit:
         raise UserError(
-            f"{name}={quantity!r} is in {given}, but the cost model counts {unit}: write it as {_example(unit, per)}, "
-            "or choose the cost model of its unit"
+            f"{name}={quantity!r} is in {given}, but the cost model counts {unit}: give it in {unit}, in the form "
+            f"{_example(unit, per)}, or choose the cost model of its unit"
         )
     return number
 

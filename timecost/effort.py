@@ -32,7 +32,10 @@ def efforts_of(config, tokenizer) -> dict[str, float | None]:
     """The efforts that a model was trained on. Raises UserError when it has none, or its tokenizer splits a token."""
     efforts = getattr(config, "efforts", None)
     if not efforts:
-        raise UserError("the model has no effort tokens: train it with `efforts`, or name a budget instead")
+        raise UserError(
+            "the model has no effort tokens: `timecost train` with `efforts` adds them, in Python "
+            "timecost.effort.add_effort_tokens; a budget needs none"
+        )
     check_single(tokenizer, [effort_token(name) for name in efforts])
     return dict(efforts)
 

@@ -71,7 +71,7 @@ def run(argv: list[str]) -> None:
     from timecost.cost import load_cost_model
     from timecost.generation import check_options, generate
 
-    check_options(args.enforce, not args.no_condition, budgets, args.max_answer_tokens)
+    check_options(args.enforce, not args.no_condition, budgets, args.max_answer_tokens, args.temperature)
     model, tokenizer = load_model_to_use(args.model_name_or_path)
     cost_model = load_cost_model(args.cost_model, model.config)
     prompts = [as_prompt(row["prompt"], tokenizer) for row in rows]

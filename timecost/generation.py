@@ -72,7 +72,8 @@ def generate(
     A budget is rounded down to the model's ladder where the prompt says it, and bounds the thinking as it was asked. 0
     answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
-    reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context). With a
+    reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context). Without
+    a budget a model whose prompt opens no thinking may answer without any. With a
     `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget, at no higher price
     than calibration found safe unless `clip=False`, and thinking without a budget has the limit that the head was
     fitted with. `cost_model` tells what each reply cost, in its unit (default: tokens, with one for reading the
@@ -85,7 +86,11 @@ def generate(
 
     from timecost.value.stopping import ValueGuard, held_safe
 
-    check_options(enforce, condition, budgets, max_answer_tokens)
+    if isinstance(prompts, str) or len(prompts) != len(budgets):
+        raise UserError("prompts and budgets are two lists of one length: a budget, or None, for each prompt")
+    check_options(enforce, condition, budgets, max_answer_tokens, temperature)
+    if not prompts:
+        return []
     think_end_id = single_id(tokenizer, think_end)
     if think_end_id is None:
         raise UserError(f"the tokenizer has no token {think_end!r}: name the one that ends the thinking")
@@ -122,7 +127,11 @@ def generate(
         )
     closed = [budget == 0 for budget in budgets]
     reopen = [i for i in [single_id(tokenizer, think_start)] if i is not None]
-    guard = BudgetGuard(bounds, closed, width, think_end_id, eos_ids, reopen, max_answer_tokens)
+    optional = [
+        budget is None and not opens_thinking(ids, think_end_id, reopen)
+        for budget, ids in zip(budgets, encoded, strict=True)
+    ]
+    guard = BudgetGuard(bounds, closed, width, think_end_id, eos_ids, reopen, max_answer_tokens, optional)
     config = GenerationConfig(
         max_new_tokens=max(0 if c else b + 1 for b, c in zip(bounds, closed, strict=True)) + max_answer_tokens + 1,
         num_beams=num_beams, pad_token_id=pad_id, eos_token_id=eos_ids,
@@ -146,11 +155,14 @@ def generate(
             input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device), generation_config=config,
             logits_processor=processors, streamer=streamer,
         )  # fmt: skip
-    rows = zip(output[:, width:].tolist(), budgets, rungs, bounds, strict=True)
+    rows = zip(output[:, width:].tolist(), budgets, rungs, bounds, optional, strict=True)
     replies = [
-        read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens)
-        for ids, budget, rung, bound in rows
-    ]
+        read_reply(
+            tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens,
+            without_thinking=budget == 0 or (may and not {think_end_id, *reopen} & set(ids)),
+        )
+        for ids, budget, rung, bound, may in rows
+    ]  # fmt: skip
     causes = [None] * len(prompts) if value_head is None else decider.causes
     looks = [0] * len(prompts) if value_head is None else decider.looks.tolist()
     return [
@@ -171,8 +183,15 @@ def room_in_context(config, prompt_length: int, max_answer_tokens: int | None) -
     return max_answer_tokens, context - prompt_length - 2 - max_answer_tokens
 
 
-def check_options(enforce: str, condition: bool, budgets: list[int | None], max_answer_tokens: int | None) -> None:
+def check_options(
+    enforce: str, condition: bool, budgets: list[int | None], max_answer_tokens: int | None, temperature: float
+) -> None:
     """Raises UserError for options that are wrong or contradict each other."""
+    for budget in budgets:
+        if budget is not None and (not isinstance(budget, int) or budget < 0):
+            raise UserError(f"a budget is a number of tokens of at least 0, or None for no bound, not {budget!r}")
+    if temperature < 0:
+        raise UserError(f"temperature is {temperature}: it must be at least 0, the likeliest token")
     if enforce not in ENFORCE:
         raise UserError(f"enforce is one of {', '.join(ENFORCE)}, not '{enforce}'")
     if max_answer_tokens is not None and max_answer_tokens < 1:
@@ -196,14 +215,21 @@ def encode(tokenizer, prompt, rung: int | None, without_thinking: bool, think_st
     return tokenizer(text, **options)["input_ids"]
 
 
-def read_reply(tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens) -> Reply:
+def opens_thinking(prompt_ids: list[int], think_end_id: int, open_ids: list[int]) -> bool:
+    """Whether a prompt leaves thinking open: of its tokens of thinking, the last is one that opens it."""
+    return next((i in open_ids for i in reversed(prompt_ids) if i == think_end_id or i in open_ids), False)
+
+
+def read_reply(
+    tokenizer, ids, budget, rung, bound, enforce, think_end_id, eos_ids, max_answer_tokens, without_thinking: bool
+) -> Reply:
     """A row of generated ids, cut behind its end of sequence, as a reply."""
     ends = [i for i, token in enumerate(ids) if token in eos_ids]
     ids = ids[: ends[0] + 1] if ends else ids
-    thinking, answer = (0, len(ids)) if budget == 0 else split_tokens(ids, think_end_id)
-    behind = ids if budget == 0 else ids[thinking + 1 :]
-    cut = not ends or len(behind) > max_answer_tokens
-    closed = budget != 0 and thinking >= bound
+    thinking, answer = (0, len(ids)) if without_thinking else split_tokens(ids, think_end_id)
+    behind = ids if without_thinking else ids[thinking + 1 :]
+    cut = not ends or (len(behind) > max_answer_tokens and (budget == 0 or not without_thinking))
+    closed = not without_thinking and thinking >= bound
     bounded = budget is not None and enforce != "none"
     return Reply(
         thinking=tokenizer.decode(ids[:thinking], skip_special_tokens=True),

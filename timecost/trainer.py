@@ -65,7 +65,7 @@ class TimeCostTrainer(GRPOTrainer):
         joint_value=None,
         **kwargs,
     ):
-        check_arguments(args, model, joint_value, kwargs)
+        check_arguments(args, model, joint_value, {**kwargs, "verifier": verifier})
         rewards = [verifier, *(reward_funcs if isinstance(reward_funcs, list) else filter(None, [reward_funcs]))]
         self.objective, self.price_control = bind_objective(args), args.price_control()
         kept = KeepState(objective=self.objective, price_control=self.price_control)

@@ -8,6 +8,8 @@ from timecost.errors import UserError
 
 def check_arguments(args, model, joint_value, others: dict) -> None:
     """Raises UserError for what the trainer cannot do; `others` are the arguments that go to `GRPOTrainer`."""
+    if not callable(others.get("verifier")):
+        raise UserError("verifier is one function, (completions, **columns) -> scores; others belong in reward_funcs")
     for name in ("tools", "rollout_func", "environment_factory"):
         if others.get(name):
             raise UserError(f"{name} is not supported: time is counted over one completion without tool calls")
@@ -32,4 +34,27 @@ def check_trainer(trainer) -> None:
         raise UserError(
             "value_head: the main process probes alone, which sharded parameters (FSDP, ZeRO-3) do not allow: train "
             "without it, then run `timecost fit-value`"
+        )
+    check_prompts(trainer.train_dataset, trainer.processing_class, trainer.args)
+
+
+def check_prompts(dataset, tokenizer, args) -> None:
+    """Raises UserError for data without prompts, without any row, or with prompts that the model cannot be asked."""
+    if (columns := getattr(dataset, "column_names", None)) and "prompt" not in columns:
+        raise UserError(f"the training data has no column prompt: it has {', '.join(columns)}")
+    if (row := next(iter(dataset), None)) is None:
+        raise UserError("the training data is empty")
+    prompt, options = row["prompt"], args.chat_template_kwargs or {}
+    if isinstance(prompt, str):
+        text = prompt
+    elif tokenizer.chat_template is None:
+        raise UserError(
+            "the prompts are conversations and the tokenizer has no chat template: set one, or give prompts as text"
+        )
+    else:
+        text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **options)
+    if args.budgets and text.rstrip().endswith(args.think_end):
+        raise UserError(
+            f"budgets bound the thinking, and the prompt ends with {args.think_end}, which has closed it: leave out what "
+            "puts it there, such as enable_thinking in chat_template_kwargs"
         )

@@ -91,6 +91,7 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
     opened = opened_thinking(tokenizer, job.problems[0]["prompt"])
     closed = [(job.task.think_end if job.budget == 0 else opened) + text for text in texts]
     verdicts = job.task.verify(closed, [job.problems[problem]["answer"] for problem, _ in batch])
+    thinks = opened or (isinstance(job.problems[0]["prompt"], str) and job.problems[0]["prompt"].endswith(THINK_START))
     # a model without an end-of-thinking token only answers
     think_end_id = None if job.budget == 0 else single_id(tokenizer, job.task.think_end)
     model, task, _, enforce = job.key
@@ -100,7 +101,9 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
     for (index, one), completion, text, whole, verdict in zip(batch, completions, texts, closed, verdicts, strict=True):
         problem = job.problems[index]
         ids = completion.completion_ids
-        thinking, answer = (0, len(ids)) if think_end_id is None else split_tokens(ids, think_end_id)
+        began = thinks or THINK_START in text or think_end_id in ids
+        only_answer = think_end_id is None or (completion.finished and not began)
+        thinking, answer = (0, len(ids)) if only_answer else split_tokens(ids, think_end_id)
         row = {
             "model": model, "task": task, **budget, "enforce": enforce, "problem": index, "sample": one,
             "prompt": problem["prompt"], "answer": problem["answer"], "difficulty": problem.get("difficulty"),

@@ -79,8 +79,13 @@ class Objective:
         """The objective of one batch; of `context` it takes what it asks for. `price_factor` multiplies its strength.
 
         Raises ValueError for a factor other than 1 where the objective has no strength to multiply, and UserError for
-        correctness outside [0, 1].
+        correctness outside [0, 1] or a cost that is not positive.
         """
+        correct, cost = (x if x.is_floating_point() else x.float() for x in (correct, cost))
+        if (cost <= 0).any():
+            raise UserError(
+                f"a cost is {cost.min().item():g}: it must be positive, such as tokens with one for the prompt"
+            )
         if strange := [score for score in correct.flatten().tolist() if score < 0 or score > 1]:
             raise UserError(
                 f"the verifier scored {strange[0]:g}: correctness lies in [0, 1]; what else shall count belongs in "
