@@ -1,0 +1,73 @@
+"""Folders of results read as one: records, sweeps, samples, value heads and provenance, no two models of one name."""
+
+from pathlib import Path
+
+from timecost.errors import UserError
+from timecost.evaluation.results import SAMPLES, key_of, read_results, read_samples
+from timecost.evaluation.value_data import read_value
+
+MAX_RECORDS = 400  # on one page
+
+
+def read_folders(folders: list[Path]) -> dict:
+    """Records, sweeps, samples, heads and provenance of folders of results. A model that several of them hold is named
+    after its folder there. Raises UserError for what is missing or broken."""
+    from timecost import __version__
+
+    found = {"records": [], "sweeps": [], "samples": [], "probed": [], "heads": [], "provenance": [], "notes": []}
+    seen: set[tuple] = set()
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("a folder is named twice: name each folder once")
+    for folder in folders:
+        results, value = read_results(folder), read_value(folder)
+        samples = read_samples(folder) if (folder / SAMPLES).is_file() else []
+        if not samples:
+            found["notes"].append(f"{folder} holds no {SAMPLES}: its samples and paired comparisons are left out.")
+        prefix = distinct_prefix(folder, results["records"], seen)
+        for rows, name in (
+            (results["records"], "records"), (results.get("sweeps") or [], "sweeps"), (value["heads"], "heads"),
+            (samples, "samples"), (value["samples"], "probed"),
+        ):  # fmt: skip
+            for row in rows:
+                row = {**row, "model": prefix + str(row["model"])}
+                if row.get("reference"):
+                    row["reference"] = prefix + row["reference"]
+                found[name].append(row)
+        seen |= {key_of(record) for record in found["records"]}
+        origin = results.get("provenance")
+        origin = origin if isinstance(origin, dict) else {}
+        versions = origin.get("versions")
+        written = versions.get("timecost") if isinstance(versions, dict) else None
+        if written != __version__:
+            found["notes"].append(
+                f"{folder} was written by timecost {written or 'of an unknown version'}, this page by {__version__}: a "
+                "measure may have been defined in another way."
+            )
+        found["provenance"].append({"folder": str(folder), "facts": flat(origin)})
+    if len(found["records"]) > MAX_RECORDS:
+        raise UserError(
+            f"{len(found['records'])} records are too many for one page (at most {MAX_RECORDS}): fewer folders"
+        )
+    return found
+
+
+def distinct_prefix(folder: Path, records: list[dict], seen: set[tuple]) -> str:
+    """What goes before the models of a folder so that none has a name that was `seen`: as much of its path as it
+    takes."""
+    parts = folder.resolve().parts
+    prefixes = ["".join(f"{part}/" for part in parts[len(parts) - depth :]) for depth in range(len(parts))]
+    clashes = (
+        any(key_of({**one, "model": prefix + str(one["model"])}) in seen for one in records) for prefix in prefixes
+    )
+    return next((prefix for prefix, clash in zip(prefixes, clashes, strict=True) if not clash), prefixes[-1])
+
+
+def flat(tree: dict, prefix: str = "") -> list[tuple[str, object]]:
+    """A nested mapping as (name, value) pairs, without empty values."""
+    out = []
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            out += flat(value, "" if name in ("versions", "machine") else f"{name} ")
+        elif value is not None:
+            out.append((prefix + name, value))
+    return out
