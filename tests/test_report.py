@@ -105,7 +105,8 @@ def test_figures_are_written_as_files(folder):
     ("results", "message"),
     [("{", "is not a results file"), ("[]", "is not a results file"), ('{"records": []}', "holds no record"),
      ('{"records": [{"model": "a", "task": "t", "budget": "inf"}]}', "lacks"), (None, "holds no results.json"),
-     ('{"records": [{"model": "a", "task": "t", "budget": "many", "accuracy": 1}]}', "something unexpected")],
+     ('{"records": [{"model": "a", "task": "t", "budget": "many", "accuracy": 1}]}', "something unexpected"),
+     ('{"records": [{"model": "a", "task": "t", "budget": "inf"}], "sweeps": [{}]}', "lacks 'model'")],
 )  # fmt: skip
 def test_broken_results_are_one_line(results, message, tmp_path):
     if results is not None:
@@ -114,3 +115,21 @@ def test_broken_results_are_one_line(results, message, tmp_path):
     with pytest.raises(UserError, match=message) as error:
         report([str(tmp_path)])
     assert "\n" not in str(error.value) and not (tmp_path / "report.html").exists()
+
+
+def test_a_page_that_cannot_be_written_or_a_base_that_is_not_there_is_one_line(folder):
+    with pytest.raises(UserError, match=f"is a folder: name a file to write the page to, such as {folder}/report.html"):
+        report([str(folder), "--output_path", str(folder)])
+    with pytest.raises(UserError, match="no record is of a model 'levn', did you mean 'levin'"):
+        report([str(folder), "--base", "levn"])
+
+
+@pytest.mark.parametrize("path", [{}, {"model_name_or_path": None}])
+def test_a_record_of_an_unknown_model_goes_into_no_card(tmp_path, monkeypatch, path):
+    rows = three_models()["levin"]
+    (record,) = make_records({"levin": rows})
+    write_results(tmp_path, {**record, **path}, rows)
+    (tmp_path / "README.md").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="the results hold no record of the model in '.'"):
+        report([".", "--model_card", "."])

@@ -10,7 +10,7 @@ from test_report import data_of, three_models, write
 from timecost.errors import UserError
 from timecost.evaluation.report import write_report
 from timecost.evaluation.results import write_results
-from timecost.evaluation.sections import headline
+from timecost.evaluation.sections import headline, opening_limit
 
 
 def sweep(folder):
@@ -75,13 +75,13 @@ def test_a_value_head_gets_its_section_and_steps_their_values(tmp_path):
     curve = {"tokens": [0, 8], "measured": [0.2, 0.9], "forecast": [0.25, 0.85]}
     kept = {"price": 0.003, "loss": 0.01, "delta": 0.1, "num_problems": 1000, "num_harms": 3}
     head = {"model": "levin", "task": "arithmetic", "reliability": bins, "anytime": curve, "guarantee": kept,
-            "calibration_error": 0.05}  # fmt: skip
+            "calibration_error": 0.05, "calibration_error_low": 0.04, "calibration_error_high": 0.07}  # fmt: skip
     steps = [{"text": "<st", "tokens": 3, "value": 0.7}, {"text": "eps>7", "tokens": 6, "value": 0.1}]
     row = {**rows_of["levin"][0], "status": "incorrect", "value_at_start": 0.4, "steps": steps}
     (tmp_path / "value.json").write_text(json.dumps({"heads": [head], "samples": [row]}))
     page = write_report(tmp_path).read_text()
     assert re.findall(r'data-figure="(\w+)"', page)[-2:] == ["anytime", "reliability"]
-    assert "off by 5.0 points on average" in page and "with confidence 90 %: 3 of 1000" in page
+    assert "off by 5.0 points on average [4.0, 7.0]." in page and "with confidence 90 %: 3 of 1000" in page
     known = [sample[9] for sample in data_of(page)["samples"] if sample[9]]
     assert known == [[["<st", 0.3, 0.7, False], ["eps>7", -0.6, 0.1, True]]]
     (tmp_path / "value.json").write_text('{"heads": [{"task": "arithmetic"}]}')
@@ -96,9 +96,36 @@ def test_headline():
     assert "sooner: a speed-up of +0.9" in compared
     alone = headline("arithmetic", make_records({"base": rows_of["base"]}))
     assert alone == "On arithmetic, base has 91.7 % right with 16.0 tokens."
+    direct = [{**row, "budget": "0"} for row in rows_of["base"]]
+    assert headline("arithmetic", make_records({"base": direct})).startswith("On arithmetic, base, no thinking has")
 
 
 def test_ten_runs_make_one_page(tmp_path):
     rows_of = {f"run {i}": make_rows(f"run {i}", {"steps": 4 + i}, num_samples=1) for i in range(10)}
     page = write_report(write(tmp_path, rows_of)).read_text()
-    assert len(data_of(page)["settings"]) == 10 and "the other 6 are no more accurate" in page
+    assert len(data_of(page)["settings"]) == 10 and "no other of the 10 is more accurate" in page
+
+
+def test_the_page_opens_with_a_limit_that_something_keeps():
+    assert opening_limit([{"limit": 9.5}, {"limit": 40.0}]) == 32
+    assert opening_limit([{"limit": 100.4}]) == 101, "at 100 nothing would be that cheap"
+    assert opening_limit([]) is None
+
+
+def test_the_note_tells_what_differs_between_records(tmp_path):
+    rows_of = three_models()
+    first, second, _ = make_records(rows_of)
+    write_results(tmp_path, first, rows_of["accuracy"])
+    write_results(tmp_path, {**second, "num_problems": 50, "temperature": 0.0}, rows_of["base"])
+    note = "50 or 2 problems of split test, 6 samples each, temperature 0 or 1."
+    assert note in write_report(tmp_path).read_text()
+
+
+def test_tasks_share_the_colours_of_models_and_no_file_of_a_figure(tmp_path):
+    rows_of = {(model, task): [{**row, "task": task} for row in make_rows(model, {"steps": 9})]
+               for model, task in (("a", "t 1"), ("b", "t_1"))}  # fmt: skip
+    page = write_report(write(tmp_path, rows_of), save_figures=True).read_text()
+    first, second = (page.partition(f'<section id="t{i}"')[2].partition("</section>")[0] for i in range(2))
+    assert "--c0" in first and "--c1" not in first and "--c1" in second and "--c0" not in second
+    written = {path.name for path in (tmp_path / "figures").glob("*frontier*.svg")}
+    assert written == {"t_1_frontier.svg", "t_1_frontier_2.svg"}

@@ -14,7 +14,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from timecost.errors import UserError
+from timecost.errors import UserError, nearest
 from timecost.evaluation import figures
 from timecost.evaluation.folders import read_folders
 from timecost.evaluation.results import make_folder, read_results, write_text
@@ -32,17 +32,21 @@ def write_report(
 
     `base` is the label of the model whose styles of thinking stand behind the frontier (default: the one called base).
     `save_figures` writes each figure to the folder `figures` beside the page. Raises UserError when a folder holds no
-    results or broken ones.
+    results or broken ones, no model is called `base`, or `output_path` is a folder.
     """
     from jinja2 import Environment
 
     folders = [Path(one) for one in (folder if isinstance(folder, list) else [folder])]
     path = folders[0] / "report.html" if output_path is None else Path(output_path)
-    found = read_folders(folders)
-    base = base or figures.find_base(found["records"])
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder: name a file to write the page to, such as {path / 'report.html'}")
     drawn: dict[str, object] = {}
     try:
-        context = page(found, base, drawn)
+        found = read_folders(folders)
+        models = list(dict.fromkeys(record["model"] for record in found["records"]))
+        if base is not None and base not in models:
+            raise UserError(f"no record is of a model '{base}'{nearest(base, models)} (only {', '.join(models)})")
+        context = page(found, base or figures.find_base(found["records"]), drawn)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, UserError):
             raise
@@ -79,9 +83,8 @@ def run(argv: list[str]) -> None:
     print(write_report(args.folder, args.base, args.output_path, args.figures))
     if args.model_card:
         records = [record for folder in args.folder for record in read_results(folder)["records"]]
-        here = [
-            r for r in records if Path(r.get("model_name_or_path", "")).resolve() == Path(args.model_card).resolve()
-        ]
+        known = [record for record in records if record.get("model_name_or_path")]
+        here = [r for r in known if Path(r["model_name_or_path"]).resolve() == Path(args.model_card).resolve()]
         print(update_card(args.model_card, sorted(here, key=lambda r: (r["task"], figures.budget_order(r)))))
 
 

@@ -1,9 +1,12 @@
 """What the page of a report says: its sections, as data for report.html.jinja."""
 
+import math
+from collections.abc import Iterable
+
 from timecost.evaluation import figures
-from timecost.evaluation.choice import choices, setting_name
+from timecost.evaluation.choice import choices, interval, setting_name
 from timecost.evaluation.results import key_of
-from timecost.evaluation.tables import adherence_table, colour_names, ends, has_budgets, percent, records_table
+from timecost.evaluation.tables import adherence_table, colour_names, has_budgets, percent, records_table
 from timecost.evaluation.viewer import as_script, page_data, visible
 from timecost.model_card import purpose_in
 
@@ -11,34 +14,30 @@ DEFAULT_LIMIT = 32  # tokens that the recommendation opens with, where the data 
 
 
 def page(found: dict, base: str | None, drawn: dict) -> dict:
-    """What the template shows; the figures are put into `drawn` by name."""
+    """What the template shows of `found`, as `read_folders` gives it; the figures are put into `drawn` by name."""
     from timecost import __version__
 
     order = list(dict.fromkeys(record["model"] for record in figures.base_first(found["records"])))
     records = sorted(
         found["records"], key=lambda r: (order.index(r["model"]), r.get("enforce", "none"), figures.budget_order(r))
     )
+    colours, budgets = figures.model_colours(records), has_budgets(records)
     tasks = []
-    for number, name in enumerate(dict.fromkeys(record["task"] for record in records)):
-        here = [record for record in records if record["task"] == name]
-        rows = [row for row in found["samples"] if row["task"] == name]
-        sweeps = [sweep for sweep in found["sweeps"] if sweep["task"] == name]
-        heads = [head for head in found["heads"] if head["task"] == name]
-        tasks.append({"id": f"t{number}", **task_section(name, here, rows, base, sweeps, heads, f"t{number}", drawn)})
-    tables = records_table(records)
-    names = [
-        setting_name(record, figures.short_names(r["model"] for r in records), has_budgets(records))
-        for record in records
-    ]
-    data = page_data(records, found["samples"], names, colour_names(records), found["probed"])
+    for number, task in enumerate(dict.fromkeys(record["task"] for record in records)):
+        part = {name: [row for row in found[name] if row["task"] == task] for name in ("samples", "sweeps", "heads")}
+        part["records"] = [record for record in records if record["task"] == task]
+        tasks.append(task_section(task, part, base, colours, f"t{number}", drawn))
+    names = figures.short_names(record["model"] for record in records)
+    settings = [setting_name(record, names, budgets) for record in records]
+    data = page_data(records, found["samples"], settings, colour_names(records), found["probed"])
     seeds = sorted({str(record["seed"]) for record in records if "seed" in record})
     return {
-        "tasks": tasks, "about": models_list(records), "table": tables,
+        "tasks": tasks, "about": models_list(records), "table": records_table(records),
         "data": as_script(data) if data["samples"] else None, "shown": data["shown"],
         "total": data["total"], "num_problems": data["num_problems"], "problems_shown": len(data["problems"]),
-        "budgets": has_budgets(records), "steps": any(sample[-2] for sample in data["samples"]),
+        "budgets": budgets, "steps": any(sample[-2] for sample in data["samples"]),
         "memory": any(sample[-1] for sample in data["samples"]),
-        "provenance": found["provenance"], "notes": [visible(note) for note in found["notes"]],
+        "provenance": found["provenance"], "notes": found["notes"],
         "seeds": ", ".join(seeds), "version": __version__, "models": len({record["model"] for record in records}),
     }  # fmt: skip
 
@@ -51,48 +50,55 @@ def models_list(records: list[dict]) -> list[tuple[str, str, str]]:
     paths = {r["model"]: str(r["model_name_or_path"]) for r in records if r.get("model_name_or_path")}
     known = "A small model of the arithmetic task that comes with timecost, before any reinforcement learning."
     return [
-        (visible(names[model]), visible(known if path in MODELS else purpose_in(path) or ""), visible(path))
+        (names[model], known if path in MODELS else visible(purpose_in(path) or ""), path)
         for model, path in paths.items()
     ]
 
 
-def task_section(
-    task: str, records: list[dict], samples: list[dict], base: str | None, sweeps: list[dict], heads: list[dict],
-    prefix: str, drawn: dict,
-) -> dict:  # fmt: skip
-    """What the template shows of one task."""
+def task_section(task: str, part: dict, base: str | None, colours: dict[str, str], prefix: str, drawn: dict) -> dict:
+    """What the template shows of one task: of its records, samples, sweeps and heads in `part`."""
+    records = part["records"]
     names = figures.short_names(record["model"] for record in records)
     plain = figures.one_per_model(records)
-    options = choices(records, samples)
-    first = records[0]
-    reference = next((record["reference"] for record in plain if record["reference"]), None)
+    options = choices(records, part["samples"])
     note = (
-        f"{first['num_problems']} problems of split {first['split']}, {first['num_samples']} samples each, temperature "
-        f"{first['temperature']:g}. Time is counted in tokens, those of the thinking and of the answer together. In "
-        "brackets are 95 % intervals: what other problems of the kind would change, not what other training runs would."
+        f"{either(r['num_problems'] for r in records)} problems of split {either(r['split'] for r in records)}, "
+        f"{either(r['num_samples'] for r in records)} samples each, temperature "
+        f"{either(format(r['temperature'], 'g') for r in records)}. Time is counted in tokens, those of the thinking "
+        "and of the answer together. In brackets are 95 % intervals: what other problems of the kind would change, not "
+        "what other training runs would."
     )
-    if reference is not None:
+    references = [names.get(r["reference"], r["reference"]) for r in plain if r["reference"]]
+    if references:
         note += (
-            f" Compared with {names.get(reference, reference)} on the same problems. Speed-up: how much sooner whoever "
-            "samples until an answer is verified has one; 1 bit is half the time."
+            f" Compared with {either(references)} on the same problems. Speed-up: how much sooner whoever samples "
+            "until an answer is verified has one; 1 bit is half the time."
         )
     for record in plain:
         if record["savant"]:
             note += f" {names[record['model']]} became more accurate and not faster: it bought accuracy with time."
     shown = [
         as_figure(name, alt, draw, f"{prefix}-{name}", f"{safe(task)}_{name}", drawn)
-        for name, alt, draw in draw_list(records, base, samples)
+        for name, alt, draw in draw_list(records, base, part["samples"], colours)
     ]
     return {
-        "name": visible(task),
+        "id": prefix,
+        "name": task,
         "headline": headline(task, plain),
         "note": note,
         "choices": options,
         "limit": opening_limit(options),
         "figures": shown,
-        "adherence": adherence_table(records, sweeps),
-        "heads": [head_section(head, names, f"{prefix}-h{i}", safe(task), drawn) for i, head in enumerate(heads)],
+        "adherence": adherence_table(records, part["sweeps"]),
+        "heads": [
+            head_section(head, names, f"{prefix}-h{i}", safe(task), drawn) for i, head in enumerate(part["heads"])
+        ],
     }
+
+
+def either(values: Iterable) -> str:
+    """The values that differ, as words: `200`, `200 or 50`."""
+    return " or ".join(dict.fromkeys(map(str, values)))
 
 
 def opening_limit(options: list[dict]) -> int | None:
@@ -100,7 +106,7 @@ def opening_limit(options: list[dict]) -> int | None:
     if not options:
         return None
     least, most = options[0]["limit"], options[-1]["limit"]
-    return DEFAULT_LIMIT if least <= DEFAULT_LIMIT <= 1.5 * most else round(most)
+    return DEFAULT_LIMIT if least <= DEFAULT_LIMIT <= 1.5 * most else math.ceil(most)
 
 
 def headline(task: str, records: list[dict]) -> str:
@@ -113,25 +119,26 @@ def headline(task: str, records: list[dict]) -> str:
     if not compared:
         most = sorted(records, key=lambda r: -(r["accuracy"] or 0))[:4]
         parts = [
-            f"{setting_name(r, names, figures.is_bounded(r))} has {percent(r['accuracy'])} right with "
+            f"{setting_name(r, names, has_budgets([r]))} has {percent(r['accuracy'])} right with "
             f"{r['tokens_mean']:.1f} tokens"
             for r in (records if len(records) <= len(most) else most)
         ]
-        more = f"; the other {len(records) - len(most)} are no more accurate" if len(records) > len(most) else ""
-        return visible(f"On {task}, {'; '.join(parts)}{more}.")
+        more = f"; no other of the {len(records)} is more accurate" if len(records) > len(most) else ""
+        return f"On {task}, {'; '.join(parts)}{more}."
     best = max(compared, key=lambda r: r["speedup_bits"])
     model, reference = names[best["model"]], names.get(best["reference"], best["reference"])
     ratio, points, bits = best["tokens_ratio"], 100 * best["accuracy_difference"], best["speedup_bits"]
     more, sooner = "more" if points >= 0 else "less", "sooner" if bits >= 0 else "later"
-    return visible(
-        f"On {task}, \u201c{model}\u201d needs {ratio:.2f} {ends(best, 'tokens_ratio', 1, '.2f')} of the tokens of "
+    return (
+        f"On {task}, \u201c{model}\u201d needs {ratio:.2f}{interval(best, 'tokens_ratio', 1, '.2f')} of the tokens of "
         f"\u201c{reference}\u201d, is {abs(points):.1f} points {more} accurate "
-        f"(difference {ends(best, 'accuracy_difference', 100, '+.1f')}), and reaches a verified answer "
-        f"{2 ** abs(bits):.2f} times {sooner}: a speed-up of {bits:+.2f} bits {ends(best, 'speedup_bits', 1, '+.2f')}."
+        f"(difference{interval(best, 'accuracy_difference', 100, '+.1f')}), and reaches a verified answer "
+        f"{2 ** abs(bits):.2f} times {sooner}: a speed-up of {bits:+.2f} "
+        f"bits{interval(best, 'speedup_bits', 1, '+.2f')}."
     )
 
 
-def draw_list(records: list[dict], base: str | None, samples: list[dict]) -> list[tuple]:
+def draw_list(records: list[dict], base: str | None, samples: list[dict], colours: dict[str, str]) -> list[tuple]:
     """(name, text for those who cannot see it, function of a width) of the figures that the data allow."""
     names = figures.short_names(r["model"] for r in records)
     points = "; ".join(
@@ -139,18 +146,20 @@ def draw_list(records: list[dict], base: str | None, samples: list[dict]) -> lis
         f"{r['tokens_mean']:.1f} tokens"
         for r in records
     )
-    out = [("frontier", f"Accuracy against mean tokens. {points}", lambda w: figures.frontier(records, base, w))]
+    out = [
+        ("frontier", f"Accuracy against mean tokens. {points}", lambda w: figures.frontier(records, base, w, colours))
+    ]
     if any(map(figures.is_bounded, records)):
         used = "; ".join(
             f"{setting_name(r, names, True)}: {r['thinking_tokens_mean']:.1f}" for r in records if figures.is_bounded(r)
         )
         spreads = thinking_spread(records, samples)
         alt = f"Mean thinking tokens used against the budget asked for. {used}"
-        out.append(("adherence", alt, lambda w: figures.adherence(records, spreads, w)))
+        out.append(("adherence", alt, lambda w: figures.adherence(records, spreads, w, colours)))
     graded = [record for record in figures.one_per_model(records) if len(record["by_difficulty"]) > 1]
     if graded:
         alt = "Mean tokens at each difficulty, one line per model"
-        out.append(("tokens_by_difficulty", alt, lambda w: figures.tokens_by_difficulty(graded, w)))
+        out.append(("tokens_by_difficulty", alt, lambda w: figures.tokens_by_difficulty(graded, w, colours)))
     if any(record["styles"] for record in graded):
         alt = "Share of each style of thinking at each difficulty, per model"
         out.append(("style_shares", alt, lambda w: figures.style_shares(graded, w)))
@@ -180,7 +189,7 @@ def head_section(head: dict, names: dict[str, str], prefix: str, task: str, draw
         shown.append(("reliability", alt, lambda w: figures.reliability(bins, w)))
     if (error := head.get("calibration_error")) is not None:
         sentences.append(
-            f"Its forecast is off by {100 * error:.1f} points on average{ends(head, 'calibration_error')}."
+            f"Its forecast is off by {100 * error:.1f} points on average{interval(head, 'calibration_error', 100)}."
         )
     if (kept := head.get("guarantee")) and kept["price"] is None:
         sentences.append("Calibration found no price that is safe: it does not stop unless told to (`--no_clip`).")
@@ -192,7 +201,7 @@ def head_section(head: dict, names: dict[str, str], prefix: str, task: str, draw
             f"{'' if kept['num_harms'] is None else lost}."
         )
     return {
-        "name": visible(name), "sentences": sentences,
+        "name": name, "sentences": sentences,
         "figures": [
             as_figure(kind, alt, draw, f"{prefix}-{kind}", f"{task}_{safe(name)}_{kind}", drawn)
             for kind, alt, draw in shown
@@ -202,11 +211,13 @@ def head_section(head: dict, names: dict[str, str], prefix: str, task: str, draw
 
 def as_figure(name: str, alt: str, draw, prefix: str, file_name: str, drawn: dict) -> dict:
     """A figure in two widths as inline SVG; the wide one is kept in `drawn`."""
+    while file_name in drawn:  # of two names that are one as a file's
+        file_name += "_2"
     drawn[file_name] = wide = draw(figures.WIDE)
     return {
         "name": name,
-        "wide": figures.inline_svg(wide, f"{prefix}-w", visible(alt)),
-        "narrow": figures.inline_svg(draw(figures.NARROW), f"{prefix}-n", visible(alt)),
+        "wide": figures.inline_svg(wide, f"{prefix}-w", alt),
+        "narrow": figures.inline_svg(draw(figures.NARROW), f"{prefix}-n", alt),
     }
 
 
