@@ -98,3 +98,38 @@ def test_save_writes_png_and_svg_and_leaves_matplotlib_alone(records, tmp_path):
     assert "</svg>" in (tmp_path / "frontier.svg").read_text()
     assert figures.svg(figure) == figures.svg(figure)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_name_stands_in_a_figure_as_it_is():
+    rows_of = {name: make_rows(name, {"steps": 4}) for name in ("_$x$", "$\\frac$")}
+    figure = figures.tokens_by_difficulty(make_records(rows_of))
+    assert ">_$x$</text>" in figures.inline_svg(figure, "f", "").replace("> _", ">_")
+    assert len(figure.axes[0].get_legend().get_texts()) == 2, "a name may begin with an underscore"
+
+
+def test_long_names_lose_their_middle_where_they_stay_apart():
+    one, two = (f"linear-from-the-base-{end}-of-three-runs" for end in "12")
+    assert figures.labels_of([one, "m"]) == {one: "linear-from-\u2026f-three-runs", "m": "m"}
+    assert figures.labels_of([one, two]) == {one: one, two: two}
+
+
+def at_budgets(*budgets, model="m"):
+    return {f"{model} {b}": [{**row, "budget": b} for row in make_rows(model, {"steps": 4})] for b in budgets}
+
+
+def test_a_name_alone_has_no_budget_and_the_note_tells_only_what_is_there():
+    note = "numbers: the budget asked for; beside a name alone: none"
+    figure = figures.frontier(make_records(at_budgets("8", "16")))
+    assert texts(figure) == {"8", "m, 16"} and figure.get_supxlabel() == note
+    many = {k: v for model in "abcde" for k, v in at_budgets("8", "inf", model=model).items()}
+    figure = figures.frontier(make_records(many))
+    assert texts(figure) == set("abcde") and figure.get_supxlabel() == "", "too many lines for small numbers"
+    priced = {"m": [{**row, "budget": "auto", "price": "0.1/token", "enforce": "value", "looks": 0}
+                    for row in make_rows("m", {"steps": 4})]}  # fmt: skip
+    (record,) = make_records(priced)
+    figure = figures.frontier([{**record, "price": "0.1/token"}])
+    assert texts(figure) == {"m, 0.1/token"} and figure.get_supxlabel().startswith("with a unit: the price")
+
+
+def test_reliability_without_a_forecast_is_drawn():
+    assert figures.reliability([{"forecast": 0.1, "outcome": 0.2, "num": 0}]).axes

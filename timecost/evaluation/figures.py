@@ -3,7 +3,7 @@
 Each function returns a `Figure`; `save` writes it as PNG and SVG, `svg` gives the SVG as text, `inline_svg` gives it
 for a page whose colours change with its theme. Colours follow Okabe & Ito, which stay apart for colour-blind readers,
 with the light ones darkened to a contrast of 3 on white; models differ by marker as well. `width` is in inches: WIDE
-for paper and screens, NARROW for phones.
+for paper and screens, NARROW for phones. `colours` maps models to colours, where they are to be those of other figures.
 """
 
 import functools
@@ -29,6 +29,7 @@ STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.6,
     "xtick.color": INK, "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0,
     "legend.frameon": False, "lines.linewidth": 2.0, "svg.hashsalt": "timecost",
+    "text.parse_math": False,  # a name may hold dollar signs
 }  # fmt: skip
 MAX_LABEL = 24  # characters of a model's name in a figure
 MIN_CELL = 5  # samples of a style at a difficulty, below which its accuracy says too little
@@ -50,7 +51,7 @@ def in_our_style(function: Callable) -> Callable:
 def find_base(records: list[dict]) -> str | None:
     """Label of the base model, whose styles stand behind the frontier: the one called so."""
     return next(
-        (r["model"] for r in records if short_names(r["model"] for r in records)[r["model"]] in BASE_LABELS), None
+        (model for model, name in short_names(r["model"] for r in records).items() if name in BASE_LABELS), None
     )
 
 
@@ -68,11 +69,12 @@ def short_names(models: Iterable[str]) -> dict[str, str]:
 
 
 def labels_of(models: Iterable[str]) -> dict[str, str]:
-    """Short names with the middle of long ones left out, so that a figure has room for them."""
-    return {
-        model: name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL // 2]}\u2026{name[-(MAX_LABEL // 2) :]}"
-        for model, name in short_names(models).items()
-    }
+    """Short names for a figure: long ones lose their middle, so that it has room for them, unless two become one."""
+    names, half = short_names(models), MAX_LABEL // 2
+    cut = {m: name if len(name) <= MAX_LABEL else f"{name[:half]}\u2026{name[-half:]}" for m, name in names.items()}
+    names = cut if len(set(cut.values())) == len(names) else names
+    # matplotlib leaves what begins with an underscore out of a legend
+    return {model: f" {name}" if name.startswith("_") else name for model, name in names.items()}
 
 
 def lines_of(records: list[dict]) -> list[dict]:
@@ -148,26 +150,28 @@ def style_frontier(record: dict) -> list[tuple[float, float]]:
 
 
 @in_our_style
-def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
+def frontier(records: list[dict], base: str | None = None, width: float = WIDE, colours: dict[str, str] | None = None):
     """Accuracy against mean tokens, with both intervals: a labelled point per model, and a line with one per budget.
 
     `base` names the model whose styles are drawn in grey: each style on every problem, and the line of the best choice
     of a style for each difficulty.
     """
-    names, colours = labels_of(r["model"] for r in records), model_colours(records)
+    names, colours = labels_of(r["model"] for r in records), colours or model_colours(records)
     base = base or find_base(records)
     figure, axes = new_figure(width, 4.3 if width > NARROW else 3.9)
-    labels = []  # (x, y, text, colour, size)
+    labels, notes = [], []  # (x, y, text, colour, size); lines
     based = next((r for r in one_per_model(records) if r["model"] == base), None)
     if based is not None:
-        line = style_frontier(based)
-        if line:
+        if styles := style_points(based):
+            notes.append(f"grey: the styles of {names[base]}, each on every problem")
+        if line := style_frontier(based):
+            notes.append("dashed: the best style per difficulty")
             axes.plot(*zip(*percent(line), strict=True), color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
-        for style, point in style_points(based).items():
+        for style, point in styles.items():
             x, y = percent([point])[0]
             axes.plot(x, y, marker="o", markersize=4, color=GREY, zorder=3)
             labels.append((x, y, style, GREY, 8))
-    drawn = lines_of(records)
+    drawn, written = lines_of(records), []  # records whose budget or price is written beside them
     for marker, line in line_markers(drawn):
         known = [r for r in line["records"] if r["accuracy"] is not None]
         if not known:
@@ -183,24 +187,22 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
             elinewidth=1.3, capsize=0, linestyle="none", zorder=5,
         )  # fmt: skip
         top = max(range(len(known)), key=lambda i: budget_order(known[i]))
-        labels.append((xs[top], ys[top], line["name"], colour, 11))
-        if several and len(drawn) <= 4:
-            labels += [
-                (xs[i], ys[i], r.get("price") or r["budget"], colour, 7.5) for i, r in enumerate(known) if i != top
-            ]
+        asked = [r.get("price") or r["budget"] for r in known]
+        bound = "" if asked[top] == "inf" else f", {asked[top]}"
+        labels.append((xs[top], ys[top], line["name"] + bound, colour, 11))
+        rest = [i for i in range(len(known)) if i != top] if len(drawn) <= 4 else []
+        labels += [(xs[i], ys[i], asked[i], colour, 7.5) for i in rest]
+        written += [known[i] for i in rest] + ([known[top]] if bound else [])
     axes.set_xlabel("mean tokens per completion, thinking and answer" if width > NARROW else "mean tokens")
     axes.set_ylabel("accuracy, %")
     axes.margins(x=0.08, y=0.12)
     axes.set_xlim(0, axes.get_xlim()[1])
     axes.set_ylim(top=min(axes.get_ylim()[1], 103))
     axes.set_title("Accuracy against time")
-    notes = []
-    if any(map(is_bounded, records)):
-        notes.append("small numbers: the budget asked for; beside the name: none")
-    if any(r["budget"] == "auto" for r in records):
-        notes.append("with a unit: the price at which the value head stops")
-    if based is not None and style_points(based):
-        notes += [f"grey: the styles of {names[base]}, each on every problem", "dashed: the best style per difficulty"]
+    if any(r["budget"] == "auto" for r in written):
+        notes.insert(0, "with a unit: the price at which the value head stops")
+    if any(r["budget"] != "auto" for r in written):
+        notes.insert(0, "numbers: the budget asked for; beside a name alone: none")
     if notes:
         figure.supxlabel("\n".join(notes), x=0.995, ha="right", fontsize=7.5, color=GREY)
     place_labels(figure, axes, sorted(labels, key=lambda label: -label[4]))
@@ -208,12 +210,15 @@ def frontier(records: list[dict], base: str | None = None, width: float = WIDE):
 
 
 @in_our_style
-def adherence(records: list[dict], used: dict[tuple, tuple[float, float]] | None = None, width: float = WIDE):
+def adherence(
+    records: list[dict], used: dict[tuple, tuple[float, float]] | None = None, width: float = WIDE,
+    colours: dict[str, str] | None = None,
+):  # fmt: skip
     """Thinking tokens used against the budget asked for, a line per model; on the diagonal the two are equal.
 
     `used` maps the key of a record to the 5th and 95th percentile of thinking tokens, drawn as a bar.
     """
-    colours = model_colours(records)
+    colours = colours or model_colours(records)
     figure, axes = new_figure(width, 3.8 if width > NARROW else 3.6)
     lines = [line for line in lines_of(records) if any(map(is_bounded, line["records"]))]
     rungs = sorted({int(r["budget"]) for r in records if is_bounded(r)})
@@ -247,9 +252,9 @@ def adherence(records: list[dict], used: dict[tuple, tuple[float, float]] | None
 
 
 @in_our_style
-def tokens_by_difficulty(records: list[dict], width: float = WIDE):
+def tokens_by_difficulty(records: list[dict], width: float = WIDE, colours: dict[str, str] | None = None):
     """Mean tokens per completion at each difficulty, a line per model with its interval as a band."""
-    names, colours = labels_of(r["model"] for r in records), model_colours(records)
+    names, colours = labels_of(r["model"] for r in records), colours or model_colours(records)
     figure, axes = new_figure(width, 3.8 if width > NARROW else 3.4)
     for marker, record in zip(cycle(MARKERS), records, strict=False):
         cells = record["by_difficulty"]
@@ -337,7 +342,7 @@ def anytime(curve: dict, width: float = WIDE):
 def reliability(bins: list[dict], width: float = WIDE):
     """Share of right answers against the forecast of it, in bins `{"forecast", "outcome", "num"}`; area: points."""
     figure, axes = new_figure(min(width, 4.6), min(width, 4.6) * 0.92)
-    most = max(one["num"] for one in bins)
+    most = max(one["num"] for one in bins) or 1
     axes.plot([0, 100], [0, 100], color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
     x, y = ([100 * one[name] for one in bins] for name in ("forecast", "outcome"))
     axes.plot(x, y, color=COLOURS[0], linewidth=1.2, alpha=0.6, zorder=3)
