@@ -55,6 +55,6 @@ def check_prompts(dataset, tokenizer, args) -> None:
         text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **options)
     if args.budgets and text.rstrip().endswith(args.think_end):
         raise UserError(
-            f"budgets bound the thinking, and the prompt ends with {args.think_end}, which has closed it: leave out what "
-            "puts it there, such as enable_thinking in chat_template_kwargs"
+            f"budgets bound the thinking, and the prompt ends with {args.think_end}, which has closed it: leave out "
+            "what puts it there, such as enable_thinking in chat_template_kwargs"
         )
