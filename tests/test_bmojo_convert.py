@@ -33,10 +33,10 @@ def source(kind: str, tie: bool):
 def test_without_memory_the_logits_are_the_source_s(kind, tie, tmp_path):
     old = source(kind, tie)
     new = from_transformer(old, eidetic_size=0, fading_window=0, sliding_window=32)
-    torch.testing.assert_close(new(tokens(2, 23)).logits, old(tokens(2, 23)).logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(new(tokens(2, 23)).logits, old(tokens(2, 23)).logits, atol=3e-5, rtol=0)
     old.save_pretrained(tmp_path / "old")
     again = from_transformer(str(tmp_path / "old"), sliding_window=32, ssm_head_dim=16)  # memories, not yet reached
-    torch.testing.assert_close(again(tokens(2, 23)).logits, old(tokens(2, 23)).logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(again(tokens(2, 23)).logits, old(tokens(2, 23)).logits, atol=3e-5, rtol=0)
     again.save_pretrained(tmp_path / "new")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "new")
     assert torch.equal(loaded(tokens(2, 40)).logits, again(tokens(2, 40)).logits)

@@ -48,12 +48,12 @@ def dense_attention(attention, x, s, innovation, rotary, window: int, size: int)
 @torch.no_grad()
 def test_a_query_sees_window_fading_and_eidetic_memory_in_one_softmax(size):
     """With size 0: released B'MOJO-F, window [t-W+1, t] and fading [t-2W+1, t-W] by the same projections."""
-    model = tiny(eidetic_size=size, qk_conv=0)
+    model = tiny(eidetic_size=size, qk_conv=0, dtype=torch.float64)
     x, s, innovation, layout, rotary = attention_inputs(model, tokens(2, 22))
     attention = model.model.layers[0].self_attn
     out = attention(x, s, innovation, layout, rotary, {}, None)
     expected = dense_attention(attention, x, s, innovation, rotary, model.config.sliding_window, size)
-    torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(out, expected, atol=1e-9, rtol=0)
 
 
 FORMS = {
@@ -116,13 +116,13 @@ def padded(length=23, rows=(6, 1, 0)):
 
 @torch.no_grad()
 def test_left_padding_changes_nothing():
-    model, input_ids, mask = tiny(), tokens(3, 23), padded()
+    model, input_ids, mask = tiny(dtype=torch.float64), tokens(3, 23), padded()
     logits = model(input_ids, attention_mask=mask).logits
     in_cache, _ = in_parts(model, input_ids, [9, 1, 1, 1, 1, 4, 1, 5], mask)
     for row, count in enumerate((6, 1, 0)):
         alone = model(input_ids[row : row + 1, count:]).logits[0]
-        torch.testing.assert_close(logits[row, count:], alone, atol=1e-5, rtol=0)
-        torch.testing.assert_close(in_cache[row, count:], alone, atol=1e-4, rtol=0)
+        torch.testing.assert_close(logits[row, count:], alone, atol=1e-9, rtol=0)
+        torch.testing.assert_close(in_cache[row, count:], alone, atol=1e-9, rtol=0)
 
 
 def packed_kwargs(lengths, how):
@@ -139,10 +139,10 @@ def packed_kwargs(lengths, how):
 @pytest.mark.parametrize("how", ["position_ids", "seq_idx", "cu_seq_lens_q", "all"])
 def test_packed_sequences_do_not_see_each_other(how):
     lengths = [13, 1, 9, 4, 6]
-    model, input_ids = tiny().train(), tokens(1, sum(lengths))
+    model, input_ids = tiny(dtype=torch.float64).train(), tokens(1, sum(lengths))
     logits = model(input_ids, use_cache=False, **packed_kwargs(lengths, how)).logits
     parts = input_ids.split(lengths, dim=1)
-    torch.testing.assert_close(logits, torch.cat([model(part).logits for part in parts], 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits, torch.cat([model(part).logits for part in parts], 1), atol=1e-9, rtol=0)
 
     def gradients(loss):
         model.zero_grad()
@@ -154,7 +154,7 @@ def test_packed_sequences_do_not_see_each_other(how):
     alone = gradients(sum(model(part).logits.square().sum() for part in parts))
     scale = max(grad.abs().max() for grad in alone.values())
     for name, grad in packed.items():
-        torch.testing.assert_close(grad / scale, alone[name] / scale, atol=1e-4, rtol=0, msg=name)
+        torch.testing.assert_close(grad / scale, alone[name] / scale, atol=1e-9, rtol=0, msg=name)
 
 
 @torch.no_grad()
@@ -201,12 +201,12 @@ def test_beams_and_sampling_equal_those_without_a_cache():
 
 @torch.no_grad()
 def test_a_change_of_hidden_states_follows_padding():
-    model, input_ids, mask = tiny(), tokens(3, 23), padded()
+    model, input_ids, mask = tiny(dtype=torch.float64), tokens(3, 23), padded()
     states = model(input_ids, attention_mask=mask, output_hidden_states=True).hidden_states
     alone = model(input_ids[:1, 6:], output_hidden_states=True).hidden_states
     assert len(states) == model.config.num_hidden_layers + 1
     for state, expected in zip(states, alone, strict=True):
-        torch.testing.assert_close(state[:1, 6:], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(state[:1, 6:], expected, atol=1e-9, rtol=0)
 
 
 def test_bfloat16_trains_and_generates():
