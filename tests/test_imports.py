@@ -84,6 +84,7 @@ MAY_IMPORT = {
         "config",
         "effort",
         "errors",
+        "generation",
         "launch",
         "loading",
         "model_card",

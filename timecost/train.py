@@ -151,7 +151,7 @@ def train(argv: list[str]) -> None:
             processing_class=tokenizer,
             verifier=task.reward,
             style_of=task.style_of,
-            joint_value=joint_value(config, task, tokenizer),
+            joint_value=joint_value(config, task, model, tokenizer),
             peft_config=peft_config,
             callbacks=[checkpoints.StopOnNonFinite(), saver, SummaryLine(say)],
         )
@@ -180,7 +180,7 @@ def train(argv: list[str]) -> None:
     trainer.end()
 
 
-def joint_value(config, task, tokenizer):
+def joint_value(config, task, model, tokenizer):
     """The value head that is fitted beside the policy, None without one. UserError for a task without exact answers."""
     if not config.value_head:
         return None
@@ -189,6 +189,7 @@ def joint_value(config, task, tokenizer):
             f"value_head: the answers of task {task.name} are not exact, so that a probe would have to sample them: "
             "train without it, then run `timecost fit-value`"
         )
+    from timecost.generation import end_ids
     from timecost.prompt_tokens import think_end_id
     from timecost.value.baseline import PrefixBaseline
     from timecost.value.joint import JointValueHead
@@ -196,7 +197,7 @@ def joint_value(config, task, tokenizer):
 
     return JointValueHead(
         tokenizer, step_rule(tokenizer, task.step_end), think_end_id(tokenizer, config.think_end),
-        [tokenizer.eos_token_id], config.max_completion_length - 1, task.name, config.value_probe_share,
+        end_ids(model, tokenizer), config.max_completion_length - 1, task.name, config.value_probe_share,
         seed=config.seed, baseline=PrefixBaseline() if config.value_baseline else None,
     )  # fmt: skip
 
