@@ -26,12 +26,13 @@ def test_a_reply_that_never_thinks_is_answer_throughout(with_ladder):
         completion = replace(completion_of(tokenizer, text), finished=finished)
         problems = [{"prompt": prompt, "answer": "7"}]
         (row,) = judge(tokenizer, replace(job, problems=problems), [(0, 0)], [completion], 0.1)
-        return row["thinking_tokens"], row["answer_tokens"]
+        return row["thinking_tokens"], row["answer_tokens"], row["answered"]
 
-    assert counted("a7=", "42") == (0, 3)
-    assert counted("a7=", "42", finished=False) == (3, 0), "it might have gone on to close a thought"
-    assert counted("a7=", "<think>42") == (4, 0) == counted("a7=<think>", "421")
-    assert counted("a7=", "4</think>2") == (1, 3)
+    assert counted("a7=", "42") == (0, 3, True)
+    assert counted("a7=", "42", finished=False) == (3, 0, False), "it might have gone on to close a thought"
+    for prompt, text in (("a7=", "<think>42"), ("a7=<think>", "421"), ("a7=<think>\n", "421")):
+        assert counted(prompt, text) == (4, 0, False)
+    assert counted("a7=", "4</think>2") == (1, 3, True)
 
 
 def completion_of(tokenizer, text):

@@ -70,6 +70,12 @@ def test_without_a_budget_a_model_may_answer_without_thinking(loaded):
     assert {reply.stop_cause for reply in straight} == {"natural"}
     opened = ask(loaded, [None] * 16, ["a7b-3=<think>"] * 16, temperature=1.0, max_thinking_tokens=40)
     assert all(THINK_END in reply.completion_ids for reply in opened)
+    beams = ask(loaded, [None] * 2, ["a7b-3=", "a7b-3=<think>"], num_beams=2, max_thinking_tokens=8)
+    assert THINK_END not in beams[0].completion_ids[:9] and beams[1].thinking_tokens <= 8
+    closed = ask(loaded, [None] * 16, ["1=<think>1</think>1a7b-3="] * 16, temperature=1.0, max_thinking_tokens=40)
+    assert any(reply.answer and reply.thinking_tokens == 0 for reply in closed)
+    unknown = ask(loaded, [None] * 16, ["a7b-3="] * 16, temperature=1.0, max_thinking_tokens=8, think_start="<thought>")
+    assert all(THINK_END in reply.completion_ids for reply in unknown), "nothing tells where a thought begins"
     bounded = ask(loaded, [8] * 16, ["a7b-3="] * 16, temperature=1.0)
     assert all(THINK_END in reply.completion_ids for reply in bounded)
 

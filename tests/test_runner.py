@@ -308,6 +308,8 @@ def test_two_evaluations_of_the_same_into_one_folder(tiny_arithmetic, tmp_path):
     for again in (lambda: runner.alone(part).__enter__(), lambda: runner.discard(tmp_path, [job])):
         with runner.alone(part), pytest.raises(UserError, match="being written by another process"):
             again()
+    with runner.alone(part, "process-1.lock"), pytest.raises(UserError, match="being written by another process"):
+        runner.discard(tmp_path, [job])
     runner.discard(tmp_path, [job])
     assert not part.exists()
     assert replace(job, budget=8).folder != job.folder

@@ -534,6 +534,14 @@ def test_a_warmup_counts_optimizer_steps_however_many_batches_of_roll_outs_they_
         assert args.price_control().warmup_steps == batches
 
 
+def test_data_is_looked_at_when_training_begins(tiny_arithmetic, tmp_path):
+    trainer = make_trainer(tiny_arithmetic, tmp_path)
+    trainer.train_dataset = trainer.train_dataset.rename_column("prompt", "question")
+    trainer.evaluate()
+    with pytest.raises(UserError, match="no column prompt"):
+        trainer.train()
+
+
 def test_a_value_head_sees_some_of_the_roll_outs_and_is_logged(tiny_arithmetic, tmp_path):
     from timecost.value.joint import JointValueHead
     from timecost.value.steps import StepRule

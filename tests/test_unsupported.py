@@ -12,7 +12,7 @@ from timecost.unsupported import check_arguments, check_prompts, check_trainer
 
 def arguments(**given):
     engines = {"use_vllm": False, "use_transformers_continuous_batching": False}
-    return SimpleNamespace(**{**engines, "value_head": False, **given})
+    return SimpleNamespace(**{**engines, "value_head": False, "mask_truncated_completions": False, **given})
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,13 @@ def test_arguments(args, model_type, others, message):
     check_arguments(arguments(use_vllm=True), SimpleNamespace(), None, {"verifier": len})
 
 
+def test_a_head_does_not_see_cut_thoughts_that_are_masked():
+    args, others = arguments(mask_truncated_completions=True), {"verifier": len}
+    with pytest.raises(UserError, match="a thought that was cut looks empty"):
+        check_arguments(args, SimpleNamespace(), "head", others)
+    check_arguments(args, SimpleNamespace(), None, others)
+
+
 def asked_for(budgets=None, **chat_template_kwargs):
     return SimpleNamespace(budgets=budgets, chat_template_kwargs=chat_template_kwargs, think_end="</think>")
 
@@ -39,7 +46,7 @@ def trainer(kind, zero_stage=None, processing_class=None, joint_value="head"):
     state = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=zero_stage))
     return SimpleNamespace(
         accelerator=SimpleNamespace(distributed_type=kind, state=state), processing_class=processing_class,
-        joint_value=joint_value, train_dataset=[{"prompt": "1+1="}], args=asked_for(),
+        joint_value=joint_value,
     )  # fmt: skip
 
 
@@ -62,11 +69,13 @@ def test_prompts_that_cannot_be_asked():
     talk = [{"prompt": [{"role": "user", "content": "1+1?"}]}]
     for data, tokenizer, message in (
         (Dataset.from_list([{"question": "1+1?"}]), plain, "no column prompt: it has question"),
-        ([], plain, "is empty"),
+        ([], plain, "data is empty"),
+        ([{"prompt": None}], plain, "first prompt of the training data is empty"),
         (talk, plain, "no chat template"),
     ):
         with pytest.raises(UserError, match=message):
             check_prompts(data, tokenizer, asked_for())
+    check_prompts(iter(()), plain, asked_for())  # a stream tells nothing before it is read
     check_prompts(talk, chat, asked_for([8]))
     chat.chat_template += "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
     with pytest.raises(UserError, match="which has closed it"):

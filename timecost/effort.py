@@ -34,7 +34,7 @@ def efforts_of(config, tokenizer) -> dict[str, float | None]:
     if not efforts:
         raise UserError(
             "the model has no effort tokens: `timecost train` with `efforts` adds them, in Python "
-            "timecost.effort.add_effort_tokens; a budget needs none"
+            "timecost.effort.add_effort_tokens does"
         )
     check_single(tokenizer, [effort_token(name) for name in efforts])
     return dict(efforts)

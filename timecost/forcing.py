@@ -46,7 +46,7 @@ class BudgetGuard:
         scores[:, self.eos_ids] = scores[:, self.eos_ids].masked_fill(thinks[:, None], -torch.inf)
         scores[:, self.thinking_ids] = scores[:, self.thinking_ids].masked_fill(closed[:, None], -torch.inf)
         if length >= self.lowest:
-            scores = force(scores, ~closed & (length >= self.bounds), self.think_end_id)
+            scores = force(scores, thinks & (length >= self.bounds), self.think_end_id)
         if length >= self.max_answer_tokens:
             start = torch.where(self.closed_by_prompt, 0, is_end.int().argmax(1) + 1)  # of the answer
             scores = force(scores, closed & (length - start >= self.max_answer_tokens), self.eos_ids[0])

@@ -8,13 +8,14 @@ follows, always. The answer has a reserve of its own, so thinking never eats it.
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 
 from timecost.budget import ladder_of, round_down, with_budget
 from timecost.cost import TokenCost, split_tokens
 from timecost.effort import efforts_of, with_effort
 from timecost.errors import UserError
 from timecost.forcing import BudgetGuard
-from timecost.prompt_tokens import single_id
+from timecost.prompt_tokens import leaves_open, single_id
 
 ENFORCE = ("none", "soft", "hard")
 GRACE = 0.25  # of the budget, to wrap up in
@@ -73,7 +74,7 @@ def generate(
     answers without thinking; None knows no bound but `max_thinking_tokens` (default: what the context has room for).
     With `condition=False` the prompt says nothing, for a model without budget tokens. `max_answer_tokens` is the
     reserve between the end of thinking and the end of sequence (default: 512, or a quarter of a short context). Without
-    a budget a model whose prompt opens no thinking may answer without any. With a
+    a budget or a head, a model whose prompt opens no thinking may answer without any, unbounded until it begins. With a
     `value_head` (timecost.value.head) its `stop_rule` may stop or decline earlier than the budget, at no higher price
     than calibration found safe unless `clip=False`, and thinking without a budget has the limit that the head was
     fitted with. `cost_model` tells what each reply cost, in its unit (default: tokens, with one for reading the
@@ -127,9 +128,10 @@ def generate(
         )
     closed = [budget == 0 for budget in budgets]
     reopen = [i for i in [single_id(tokenizer, think_start)] if i is not None]
+    may = value_head is None and reopen  # else nothing tells where a thought begins, or something follows it
     optional = [
-        budget is None and not opens_thinking(ids, think_end_id, reopen)
-        for budget, ids in zip(budgets, encoded, strict=True)
+        bool(may) and budget is None and not leaves_open(tokenizer, prompt, think_start, think_end)
+        for prompt, budget in zip(prompts, budgets, strict=True)
     ]
     guard = BudgetGuard(bounds, closed, width, think_end_id, eos_ids, reopen, max_answer_tokens, optional)
     config = GenerationConfig(
@@ -188,8 +190,9 @@ def check_options(
 ) -> None:
     """Raises UserError for options that are wrong or contradict each other."""
     for budget in budgets:
-        if budget is not None and (not isinstance(budget, int) or budget < 0):
-            raise UserError(f"a budget is a number of tokens of at least 0, or None for no bound, not {budget!r}")
+        whole = isinstance(budget, Integral) and not isinstance(budget, bool)
+        if budget is not None and not (whole and budget >= 0):
+            raise UserError(f"a budget is a whole number of tokens, at least 0, or None for no bound, not {budget!r}")
     if temperature < 0:
         raise UserError(f"temperature is {temperature}: it must be at least 0, the likeliest token")
     if enforce not in ENFORCE:
@@ -213,11 +216,6 @@ def encode(tokenizer, prompt, rung: int | None, without_thinking: bool, think_st
     if without_thinking and think_end not in text[-50:]:
         text += think_end if text.rstrip().endswith(think_start) else think_start + think_end
     return tokenizer(text, **options)["input_ids"]
-
-
-def opens_thinking(prompt_ids: list[int], think_end_id: int, open_ids: list[int]) -> bool:
-    """Whether a prompt leaves thinking open: of its tokens of thinking, the last is one that opens it."""
-    return next((i in open_ids for i in reversed(prompt_ids) if i == think_end_id or i in open_ids), False)
 
 
 def read_reply(

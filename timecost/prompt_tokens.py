@@ -99,8 +99,18 @@ def opened_thinking(tokenizer, prompt: str | list[dict], think_start: str = "<th
     parses = getattr(tokenizer, "response_schema", None) or getattr(tokenizer, "response_template", None)
     if isinstance(prompt, str) or parses:
         return ""
+    return think_start if leaves_open(tokenizer, prompt, think_start, **template_kwargs) else ""
+
+
+def leaves_open(
+    tokenizer, prompt: str | list[dict], think_start: str, think_end: str = "</think>", **template_kwargs
+) -> bool:
+    """Whether a completion begins within a thought: the chat template has just opened one, or a text has not closed
+    its last."""
+    if isinstance(prompt, str):
+        return think_start in prompt.rpartition(think_end)[2]
     text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **template_kwargs)
-    return think_start if text.rstrip().endswith(think_start) else ""
+    return text.rstrip().endswith(think_start)
 
 
 def single_id(tokenizer, token: str) -> int | None:

@@ -1,10 +1,11 @@
 """`TimeCostTrainer`: TRL's GRPO with the time of an answer in the objective.
 
-Five methods of `GRPOTrainer` are extended. `_generate_and_score_completions` gives each group its budget of thinking,
-where budgets are trained. `_calculate_rewards` (TRL: score the completions, gather over processes) puts the objective,
-computed from correctness and cost of each group, where the verifier's score stood. `_prepare_inputs` deals the
-roll-outs of a step to micro-batches by length, which changes nothing but the padding. `_compute_loss` stops on a loss
-that is not finite. `create_model_card` writes our own. Roll-outs, advantages, loss, KL and clipping are TRL's.
+Six methods of `GRPOTrainer` are extended. `get_train_dataloader` looks at the data first.
+`_generate_and_score_completions` gives each group its budget of thinking, where budgets are trained.
+`_calculate_rewards` puts the objective, of correctness and cost of each group over all processes, where the
+verifier's score stood. `_prepare_inputs` deals the roll-outs of a step to micro-batches by length, which changes
+nothing but the padding. `_compute_loss` stops on a loss that is not finite. `create_model_card` writes our own. Roll-
+outs, advantages, loss, KL and clipping are TRL's.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from timecost.objectives import STRENGTH, problem_id
 from timecost.progress import completion_columns
 from timecost.prompt_tokens import encode_prompt, opened_thinking, think_end_id
 from timecost.requests import draw_requests
-from timecost.unsupported import check_arguments, check_trainer
+from timecost.unsupported import check_arguments, check_prompts, check_trainer
 from timecost.verifiers import TooManyVerifierErrors
 
 
@@ -72,8 +73,7 @@ class TimeCostTrainer(GRPOTrainer):
         kwargs["callbacks"] = [kept, *(kwargs.get("callbacks") or [])]
         if (own := kwargs.get("reward_processing_classes")) is not None:  # the verifier has none
             kwargs["reward_processing_classes"] = [None, *(own if isinstance(own, list) else [own])]
-        self.style_of, self.joint_value = style_of, joint_value
-        self.style_names: set[str] = set()
+        self.style_of, self.style_names, self.joint_value = style_of, set(), joint_value
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
         check_trainer(self)
         self.reward_func_names[0] = "objective"
@@ -183,7 +183,7 @@ class TimeCostTrainer(GRPOTrainer):
             "cost": cost.mean(),
             "frac_no_signal": no_signal,
             "verifier_errors": torch.isnan(correct).float().mean(),
-            **({} if styles is None else {f"style/{n}": styles.count(n) / len(styles) for n in self._names(styles)}),
+            **{f"style/{name}": styles.count(name) / len(styles) for name in sorted(self.style_names)},
         }
         if mode == "train":
             self.price_control.observe(correct, cost, styles=styles, no_signal=float(no_signal))
@@ -252,12 +252,13 @@ class TimeCostTrainer(GRPOTrainer):
         """The style of each completion, over all processes; None where the task knows no styles."""
         if self.style_of is None:
             return None
-        return gather_object([self.style_of(c if isinstance(c, str) else c[-1]["content"]) for c in completions])
+        styles = [self.style_of(c if isinstance(c, str) else c[-1]["content"]) for c in completions]
+        self.style_names.update(gathered := gather_object(styles))  # of the run so far
+        return gathered
 
-    def _names(self, styles: list[str]) -> list[str]:
-        """Names of the styles seen so far in the run."""
-        self.style_names.update(styles)
-        return sorted(self.style_names)
+    def get_train_dataloader(self):
+        check_prompts(self.train_dataset, self.processing_class, self.args)
+        return super().get_train_dataloader()
 
     def _prepare_inputs(self, generation_batch):
         steps = self.args.steps_per_generation

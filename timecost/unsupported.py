@@ -16,6 +16,11 @@ def check_arguments(args, model, joint_value, others: dict) -> None:
     engines = args.use_vllm or args.use_transformers_continuous_batching
     if engines and getattr(getattr(model, "config", None), "model_type", None) == "bmojo":
         raise UserError("a B'MOJO is known neither to vLLM nor to continuous batching: set both to false")
+    if joint_value is not None and args.mask_truncated_completions:
+        raise UserError(
+            "a value head does not go with mask_truncated_completions, where a thought that was cut looks empty: set "
+            "that to false"
+        )
     if args.value_head and joint_value is None:
         raise UserError(
             "value_head is what `timecost train` reads: here, pass joint_value, a timecost.value.joint.JointValueHead"
@@ -35,16 +40,20 @@ def check_trainer(trainer) -> None:
             "value_head: the main process probes alone, which sharded parameters (FSDP, ZeRO-3) do not allow: train "
             "without it, then run `timecost fit-value`"
         )
-    check_prompts(trainer.train_dataset, trainer.processing_class, trainer.args)
 
 
 def check_prompts(dataset, tokenizer, args) -> None:
-    """Raises UserError for data without prompts, without any row, or with prompts that the model cannot be asked."""
+    """Raises UserError for data to train on without prompts, without any row, or with prompts that the model cannot be
+    asked. A stream is not read, which would take what it holds."""
     if (columns := getattr(dataset, "column_names", None)) and "prompt" not in columns:
         raise UserError(f"the training data has no column prompt: it has {', '.join(columns)}")
-    if (row := next(iter(dataset), None)) is None:
+    if not hasattr(dataset, "__len__"):
+        return
+    if len(dataset) == 0:
         raise UserError("the training data is empty")
-    prompt, options = row["prompt"], args.chat_template_kwargs or {}
+    prompt, options = dataset[0]["prompt"], args.chat_template_kwargs or {}
+    if not prompt:
+        raise UserError("the first prompt of the training data is empty")
     if isinstance(prompt, str):
         text = prompt
     elif tokenizer.chat_template is None:

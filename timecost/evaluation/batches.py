@@ -13,7 +13,7 @@ from timecost.evaluation.results import budget_text
 from timecost.evaluation.sampling import plan_batches, sample_batch
 from timecost.forcing import BudgetGuard
 from timecost.generation import end_ids
-from timecost.prompt_tokens import opened_thinking, single_id
+from timecost.prompt_tokens import leaves_open, opened_thinking, single_id
 from timecost.tasks import resolve_model
 
 
@@ -91,7 +91,7 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
     opened = opened_thinking(tokenizer, job.problems[0]["prompt"])
     closed = [(job.task.think_end if job.budget == 0 else opened) + text for text in texts]
     verdicts = job.task.verify(closed, [job.problems[problem]["answer"] for problem, _ in batch])
-    thinks = opened or (isinstance(job.problems[0]["prompt"], str) and job.problems[0]["prompt"].endswith(THINK_START))
+    thinks = job.budget != 0 and leaves_open(tokenizer, job.problems[0]["prompt"], THINK_START, job.task.think_end)
     # a model without an end-of-thinking token only answers
     think_end_id = None if job.budget == 0 else single_id(tokenizer, job.task.think_end)
     model, task, _, enforce = job.key
@@ -101,7 +101,8 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
     for (index, one), completion, text, whole, verdict in zip(batch, completions, texts, closed, verdicts, strict=True):
         problem = job.problems[index]
         ids = completion.completion_ids
-        began = thinks or THINK_START in text or think_end_id in ids
+        seen = THINK_START + text if thinks else whole
+        began = THINK_START in seen or think_end_id in ids
         only_answer = think_end_id is None or (completion.finished and not began)
         thinking, answer = (0, len(ids)) if only_answer else split_tokens(ids, think_end_id)
         row = {
@@ -110,7 +111,7 @@ def judge(tokenizer, job: Job, batch: list[tuple[int, int]], completions, second
             "completion": text, "status": verdict.status, "score": verdict.score, "reason": verdict.reason,
             "thinking_tokens": thinking, "answer_tokens": answer, "finished": completion.finished,
             "stop_cause": stop_cause(job, completion, thinking, answer), "seconds": round(seconds, 6),
-            "answered": bool(answer_text(whole, job.task.think_end, completion.finished).strip()),
+            "answered": bool(answer_text(seen, job.task.think_end, completion.finished).strip()),
             **({"looks": completion.looks} if at_price else {}),
         }  # fmt: skip
         if job.task.style_of is not None:

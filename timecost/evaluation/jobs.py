@@ -178,7 +178,8 @@ def encode_job(model, tokenizer, job: Job) -> list[list[int]]:
     """Token ids of each problem's prompt, asking for the budget. UserError where the model cannot be asked."""
     budget, baseline = job.budget, job.settings["baseline"]
     rung = None
-    check_decodable(tokenizer, job.task.think_end)
+    if budget != 0:  # without thinking there is nothing to tell from the answer
+        check_decodable(tokenizer, job.task.think_end)
     if (budget is not None or job.price is not None) and single_id(tokenizer, job.task.think_end) is None:
         raise UserError(f"a budget needs the token {job.task.think_end!r}, which the tokenizer does not have")
     if budget and baseline is None:

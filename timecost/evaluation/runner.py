@@ -119,8 +119,11 @@ def discard(folder: Path, jobs: list[Job]) -> None:
         raise UserError("--overwrite in several processes needs accelerate launch or torchrun to start them")
     if rank == 0:
         for job in jobs:
-            with contextlib.suppress(FileNotFoundError), alone(folder / job.folder):
-                shutil.rmtree(folder / job.folder, ignore_errors=True)
+            part = folder / job.folder
+            with contextlib.ExitStack() as held:
+                for lock in part.glob("process-*.lock"):
+                    held.enter_context(alone(part, lock.name))
+                shutil.rmtree(part, ignore_errors=True)
     if world_size > 1:
         from accelerate import PartialState
 
@@ -229,10 +232,10 @@ def write_batch(path: Path, tokenizer, job: Job, batch, completions, seconds: fl
 
 
 @contextlib.contextmanager
-def alone(part: Path):
-    """Hold a process's share of an unfinished job; the system lets go of it when the process dies."""
-    rank, _ = processes()
-    with open(part / f"process-{rank}.lock", "w") as file:
+def alone(part: Path, lock: str | None = None):
+    """Hold a process's share of an unfinished job, this one's unless a lock is named; the system lets go of it when the
+    process dies."""
+    with open(part / (lock or f"process-{processes()[0]}.lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

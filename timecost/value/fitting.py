@@ -216,7 +216,7 @@ def optimise(
     num_epochs = num_epochs or config.num_epochs
     rows, validation = train.nonzero()[:, 0], validation.nonzero()[:, 0]
     if not len(rows):
-        raise UserError("all problems went to validation and none is left to fit the head to: give it more problems")
+        raise UserError("too few problems with a known value to fit the head to: give it more problems")
     num_steps = num_epochs * -(-len(rows) // config.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=num_steps + 1)
