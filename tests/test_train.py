@@ -127,6 +127,19 @@ def test_a_resumed_run_gives_the_same_numbers_as_one_that_never_stopped(train, t
         assert all((weights_of(resumed)[name] == weight).all() for name, weight in weights_of(whole).items())
 
 
+def test_a_head_beside_the_policy_knows_every_token_that_ends_a_completion(tiny_arithmetic):
+    from timecost.config import TimeCostConfig
+    from timecost.loading import load_model_to_use
+    from timecost.tasks import get_task
+    from timecost.train import joint_value
+
+    model, tokenizer = load_model_to_use(tiny_arithmetic)
+    model.generation_config.eos_token_id = [9, tokenizer.eos_token_id]
+    config = TimeCostConfig(output_dir="unused", bf16=False, value_head=True)
+    assert joint_value(config, get_task("arithmetic"), model, tokenizer).eos_ids == [tokenizer.eos_token_id, 9]
+    assert joint_value(TimeCostConfig(output_dir="unused", bf16=False), None, model, tokenizer) is None
+
+
 def test_a_summary_says_what_was_never_known(tmp_path):
     from types import SimpleNamespace
 

@@ -2,10 +2,9 @@
 
 Six methods of `GRPOTrainer` are extended. `get_train_dataloader` looks at the data first.
 `_generate_and_score_completions` gives each group its budget of thinking, where budgets are trained.
-`_calculate_rewards` puts the objective, of correctness and cost of each group over all processes, where the
-verifier's score stood. `_prepare_inputs` deals the roll-outs of a step to micro-batches by length, which changes
-nothing but the padding. `_compute_loss` stops on a loss that is not finite. `create_model_card` writes our own. Roll-
-outs, advantages, loss, KL and clipping are TRL's.
+`_calculate_rewards` puts the objective, of correctness and cost of each group over all processes, where the verifier's
+score stood. `_prepare_inputs` deals the roll-outs of a step to micro-batches by length. `_compute_loss` stops on a loss
+that is not finite. `create_model_card` writes our own. Roll-outs, advantages and loss are TRL's.
 """
 
 from collections.abc import Callable
