@@ -133,3 +133,10 @@ def test_a_name_alone_has_no_budget_and_the_note_tells_only_what_is_there():
 
 def test_reliability_without_a_forecast_is_drawn():
     assert figures.reliability([{"forecast": 0.1, "outcome": 0.2, "num": 0}]).axes
+
+
+def test_a_model_keeps_the_colour_that_it_is_given(records):
+    bounded = [{**records[0], "budget": "8", "enforce": "hard"}, {**records[0], "budget": "16", "enforce": "hard"}]
+    figure = figures.adherence(bounded, colours={records[0]["model"]: "#123456"})
+    drawn = [line.get_color() for line in figure.axes[0].get_lines()]
+    assert "#123456" in drawn and figures.COLOURS[0] not in drawn
