@@ -128,9 +128,9 @@ def generate(
         )
     closed = [budget == 0 for budget in budgets]
     reopen = [i for i in [single_id(tokenizer, think_start)] if i is not None]
-    may = value_head is None and reopen  # else nothing tells where a thought begins, or something follows it
+    told = value_head is None and bool(reopen)  # where a thought begins, and no head would follow it
     optional = [
-        bool(may) and budget is None and not leaves_open(tokenizer, prompt, think_start, think_end)
+        told and budget is None and not leaves_open(tokenizer, prompt, think_start, think_end)
         for prompt, budget in zip(prompts, budgets, strict=True)
     ]
     guard = BudgetGuard(bounds, closed, width, think_end_id, eos_ids, reopen, max_answer_tokens, optional)
