@@ -231,6 +231,8 @@ def main() -> None:
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(partial(make_or_note, folder=folder), runs))
     ends = (f"{PHASES[args.phase].split}/results.json", "failed.txt")
+    if not (folder / base.name / ends[0]).exists():
+        raise SystemExit(f"{folder} holds no finished {base.name}: leave out --summarise_only, or see its log.txt")
     planned = [entry for entry in planned if any((folder / entry[2].name / end).exists() for end in ends)]
     result = finite(summarise(args.phase, args, planned))
     args.output_path.mkdir(parents=True, exist_ok=True)

@@ -117,6 +117,12 @@ def test_other_settings_are_refused_before_anything_is_made(tmp_path, monkeypatc
     assert not made
 
 
+def test_without_runs_there_is_nothing_to_summarise(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["compare", "--phase", "tune", "--work_dir", str(tmp_path), "--summarise_only"])
+    with pytest.raises(SystemExit, match="holds no finished base"):
+        compare.main()
+
+
 def test_a_run_that_fails_is_noted(tmp_path, monkeypatch):
     def fails(run, folder):
         (folder / run.name / "log.txt").write_text("step 1\nerror: the loss is nan\n")
